@@ -1,0 +1,112 @@
+//! The lane segment: one writer's ring in one channel.
+//!
+//! ```text
+//!  0          128       256             1280 ... 4096                4096 + capacity
+//!  +----------+---------+---------------+-------+--------------------+
+//!  | preamble | floor   | marks[32]     | zero  | ring               |
+//!  +----------+---------+---------------+-------+--------------------+
+//!
+//!  frame at position p (8-byte aligned; for a payload aligned to more than 8, p + 16 is what is aligned)
+//!    0                    31 32                    63
+//!   +-----------------------+-----------------------+
+//!   |  length: 32           | flags: P A J          |   head; 0 = nothing here yet
+//!   +-----------------------+-----------------------+
+//!   |  version: 47 of 64                            |   the commit that published this frame (padding has none)
+//!   +-----------------------+-----------------------+
+//!   |  payload, length bytes, padded to 8           |
+//! ```
+//!
+//! Written by the lane's one writer only (the broker seals the segment against anyone else), read by readers and the broker.
+
+use super::Preamble;
+use crate::sync::AtomicU64;
+
+/// Bytes before the ring.
+pub const RING_OFFSET: u64 = 4096;
+/// Pages that a ring is cut into for its floor: the floor moves a page at a time.
+pub const PAGES: u64 = 16;
+/// Slots of the mark table: twice the pages, since the retained range can touch one page more than the ring has.
+pub const MARKS: usize = 32;
+/// The smallest ring, in bytes.
+pub const MIN_CAPACITY: u64 = 4096;
+/// The largest ring, in bytes.
+pub const MAX_CAPACITY: u64 = 1 << 30;
+/// Bytes of head and version before a payload.
+pub const FRAME_HEADER: u64 = 16;
+/// The largest alignment of a payload, in bytes.
+pub const MAX_ALIGN: u64 = 4096;
+/// The highest version: 47 bits, four years at a million commits a second. A row is retired before that.
+pub const MAX_VERSION: u64 = (1 << 47) - 1;
+
+/// The head of the lane segment; see the diagram of this module.
+#[repr(C, align(128))]
+pub struct Header {
+    /// What this segment is.
+    pub preamble: Preamble,
+    /// The oldest readable position: a frame's start, `0 ..= tail`. Written by the writer ([`crate::ring::floor`]), read by
+    /// joining readers.
+    pub floor: Line<AtomicU64>,
+    /// Where each page's first frame starts: page number `n` is in slot `n % 32`.
+    pub marks: [Mark; MARKS],
+}
+
+/// A word on two cache lines of its own (adjacent lines are fetched together).
+#[repr(C, align(128))]
+pub struct Line<T>(pub T);
+
+/// The first frame that starts at or after the beginning of a page. Written by the writer after the commit that moved its
+/// tail into the page; believed by a reader only if the floor, loaded afterwards, is not past it.
+#[repr(C)]
+pub struct Mark {
+    /// Where that frame starts, in bytes since the lane began.
+    pub position: AtomicU64,
+    /// Its sequence number in this lane, from 0.
+    pub sequence: AtomicU64,
+    /// The version of the last commit before it: this frame's is higher.
+    pub after: AtomicU64,
+    /// Zero.
+    pub reserved: AtomicU64,
+}
+
+/// The lane segment's size in bytes for a ring of `capacity` bytes.
+pub const fn segment_size(capacity: u64) -> u64 {
+    RING_OFFSET + capacity
+}
+
+/// The largest payload that a ring of `capacity` bytes with payloads aligned to `align` can always take, once drained: all
+/// but one page, the frame's header, the empty head after it, and the alignment's padding.
+pub const fn max_payload(capacity: u64, align: u64) -> u64 {
+    let padding = if align > 8 { align } else { 0 };
+    let overhead = capacity / PAGES + FRAME_HEADER + 8 + padding;
+    let room = capacity.saturating_sub(overhead);
+    room / 8 * 8
+}
+
+#[cfg(loom)]
+impl Header {
+    /// A zeroed header for a model.
+    pub fn new() -> Self {
+        use super::words;
+        fn array<const N: usize>() -> [AtomicU64; N] {
+            words(N).try_into().expect("N words")
+        }
+        let [magic, kind, hash, size, ident] = array();
+        let preamble = Preamble { magic, kind, hash, size, ident, reserved: array() };
+        let marks = std::array::from_fn(|_| {
+            let [position, sequence, after, reserved] = array();
+            Mark { position, sequence, after, reserved }
+        });
+        Header { preamble, floor: Line(AtomicU64::new(0)), marks }
+    }
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    use std::mem::{offset_of, size_of};
+    assert!(size_of::<Mark>() == 32);
+    assert!(offset_of!(Header, floor) == 128);
+    assert!(offset_of!(Header, marks) == 256);
+    assert!(size_of::<Header>() == 1280);
+    assert!(size_of::<Header>() as u64 <= RING_OFFSET);
+    assert!(MARKS as u64 == 2 * PAGES);
+};

@@ -1,0 +1,88 @@
+//! The meeting segment: where readers and writers of a zone meet. Reader entries and bells.
+//!
+//! ```text
+//!  0          128    256      384    512
+//!  +----------+------+--------+------+--------------+
+//!  | preamble | live | synced | room | entries[N]   |
+//!  +----------+------+--------+------+--------------+
+//! ```
+//!
+//! Readers and writers of the zone map it read-write; the broker too.
+
+use super::{Preamble, lane::Line};
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// `Entry::end` while the lane's writer is there.
+pub const OPEN_END: u64 = u64::MAX;
+
+/// The head of the meeting segment.
+#[repr(C, align(128))]
+pub struct Header {
+    /// What this segment is.
+    pub preamble: Preamble,
+    /// Rung by commits.
+    pub live: Line<Bell>,
+    /// Rung by edges.
+    pub synced: Line<Bell>,
+    /// Rung by readers that have left a page behind: for writers that wait for room.
+    pub room: Line<Bell>,
+}
+
+/// Sleepers and the futex word that they sleep on; the protocol is in [`crate::ring::bell`].
+#[repr(C)]
+pub struct Bell {
+    /// `ticket:31 | fence:1 | mask:32`: who sleeps (a bit for each channel or lane, modulo 32), counted up with every sleeper;
+    /// `fence`: somebody here can not call membarrier, ringers need a full fence. Raised by sleepers, cleared by ringers.
+    pub sleepers: AtomicU64,
+    /// The futex word: counts rings.
+    pub bell: AtomicU32,
+    /// Zero.
+    pub reserved: AtomicU32,
+}
+
+/// One subscription of one reader: reader x lane. Allotted by the broker.
+#[repr(C, align(128))]
+pub struct Entry {
+    /// The oldest position that the reader may still read: the writer's floor does not pass it. Stored by the reader (by the
+    /// broker while it joins), loaded by the lane's writer.
+    pub cursor: AtomicU64,
+    /// [`OPEN_END`], or, once the writer is gone, the position after its last valid frame. Stored by the broker, once.
+    pub end: AtomicU64,
+    /// The reader's process id. Broker only.
+    pub pid: AtomicU64,
+    /// The start time of that process, in clock ticks since boot. Broker only.
+    pub start: AtomicU64,
+}
+
+/// Size of the segment, in bytes, for `entries` entries.
+pub const fn segment_size(entries: u32) -> u64 {
+    super::whole_pages((size_of::<Header>() + entries as usize * size_of::<Entry>()) as u64)
+}
+
+#[cfg(loom)]
+impl Bell {
+    /// A bell for a model.
+    pub fn new() -> Self {
+        Bell { sleepers: AtomicU64::new(0), bell: AtomicU32::new(0), reserved: AtomicU32::new(0) }
+    }
+}
+
+#[cfg(loom)]
+impl Entry {
+    /// An entry for a model: at position 0, its lane open.
+    pub fn new() -> Self {
+        let word = AtomicU64::new;
+        Entry { cursor: word(0), end: word(OPEN_END), pid: word(0), start: word(0) }
+    }
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(Header, live) == 128);
+    assert!(offset_of!(Header, synced) == 256);
+    assert!(offset_of!(Header, room) == 384);
+    assert!(size_of::<Header>() == 512);
+    assert!(size_of::<Bell>() == 16);
+    assert!(size_of::<Entry>() == 128);
+};

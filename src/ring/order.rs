@@ -1,0 +1,137 @@
+//! Every memory ordering of the lock-free core, by name: what it publishes or takes, and which one it pairs with.
+//!
+//! The code of `ring` writes `word.store(x, FRAME_SHOW.get())`, never a bare `Release`. In an ordinary build `get` is a
+//! constant. Under loom it does two things more, and they are the reason for this table:
+//!
+//! - **mutants**: `SYNCLINE_MUTANT=FRAME_SHOW:Relaxed` weakens that one ordering (`FLOOR_FENCE:Removed` removes a fence),
+//!   and the models must then fail. `cargo xtask mutants` tries every entry here and lists the survivors;
+//! - **stops**: a model can stop a participant before any of its accesses ([`stop`]), as `kill -9` would.
+//!
+//! Whatever is not in this table is `RELAXED`, and the reason stands where it is used.
+
+use crate::sync::Ordering;
+
+/// One named ordering: a load, a store, a read-modify-write or a fence of the core.
+#[derive(Clone, Copy)]
+pub struct Site {
+    #[cfg_attr(not(loom), allow(dead_code, reason = "the name serves the models"))]
+    name: &'static str,
+    order: Ordering,
+}
+
+impl Site {
+    /// The ordering to use here.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub const fn get(self) -> Ordering {
+        self.order
+    }
+
+    /// The ordering to use here: the mutant's, if this is the one that it weakens. A participant may be stopped here.
+    #[cfg(loom)]
+    pub fn get(self) -> Ordering {
+        stop::step();
+        mutant::of(self).unwrap_or(Ordering::Relaxed)
+    }
+
+    /// A fence of this ordering.
+    #[inline(always)]
+    pub fn fence(self) {
+        #[cfg(not(loom))]
+        crate::sync::fence(self.order);
+        #[cfg(loom)]
+        {
+            stop::step();
+            if let Some(order) = mutant::of(self) {
+                crate::sync::fence(order);
+            }
+        }
+    }
+}
+
+macro_rules! sites {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident $order:ident;)*) => {
+        $($(#[$doc])* pub const $name: Site = Site { name: stringify!($name), order: Ordering::$order };)*
+        /// Name, kind (`load`, `store`, `rmw`, `fence`) and ordering of each site, for `cargo xtask mutants`.
+        #[cfg(loom)]
+        pub const SITES: &[(&str, &str, &str)] = &[$((stringify!($name), stringify!($kind), stringify!($order))),*];
+    };
+}
+
+/// No order needed: the word is the caller's own, or only its value counts, or a site named nearby orders it.
+pub const RELAXED: Site = Site { name: "RELAXED", order: Ordering::Relaxed };
+
+sites! {
+    // ---- lane ----
+    /// A frame's head: publishes its payload, its version and the empty head after it. Pairs with [`FRAME_SEE`].
+    FRAME_SHOW: store Release;
+    /// A reader takes a head. Pairs with [`FRAME_SHOW`].
+    FRAME_SEE: load Acquire;
+    /// A row's version: publishes the heads of the commit, on all its lanes. Pairs with [`COMMIT_SEE`].
+    COMMIT: store Release;
+    /// A reader of joint frames, or an edge, takes a row's version. Pairs with [`COMMIT`] and [`COMPLETE`].
+    COMMIT_SEE: load Acquire;
+}
+
+#[cfg(loom)]
+mod mutant {
+    use super::{Ordering, Site};
+    use std::sync::OnceLock;
+
+    /// The ordering of `site` in this run; `None` when the mutant removes it.
+    pub(super) fn of(site: Site) -> Option<Ordering> {
+        static MUTANT: OnceLock<Option<(String, String)>> = OnceLock::new();
+        let mutant = MUTANT.get_or_init(|| {
+            let text = std::env::var("SYNCLINE_MUTANT").ok()?;
+            let (name, order) = text.split_once(':').expect("SYNCLINE_MUTANT=SITE:ORDER");
+            assert!(super::SITES.iter().any(|(site, ..)| *site == name), "no site {name}");
+            Some((name.to_owned(), order.to_owned()))
+        });
+        match mutant {
+            Some((name, order)) if name == site.name => match order.as_str() {
+                "Relaxed" => Some(Ordering::Relaxed),
+                "Acquire" => Some(Ordering::Acquire),
+                "Release" => Some(Ordering::Release),
+                "AcqRel" => Some(Ordering::AcqRel),
+                "Removed" => None,
+                other => panic!("SYNCLINE_MUTANT: no ordering {other}"),
+            },
+            _ => Some(site.order),
+        }
+    }
+}
+
+/// Stops a participant of a model before its n-th access, as `kill -9` would.
+#[cfg(loom)]
+pub mod stop {
+    use std::cell::Cell;
+
+    // loom runs its threads as coroutines of one OS thread: only its own thread_local tells them apart.
+    loom::thread_local! { static FUEL: Cell<Option<u32>> = Cell::new(None); }
+
+    struct Stopped;
+
+    /// Counts an access; unwinds when the fuel is used up.
+    pub(super) fn step() {
+        FUEL.with(|fuel| match fuel.get() {
+            Some(0) => {
+                fuel.set(None);
+                std::panic::resume_unwind(Box::new(Stopped));
+            }
+            Some(n) => fuel.set(Some(n - 1)),
+            None => {}
+        });
+    }
+
+    /// Runs `body` until it is done (`Some`) or has made `accesses` accesses (`None`: it was stopped).
+    pub fn after<R>(accesses: u32, body: impl FnOnce() -> R) -> Option<R> {
+        FUEL.with(|fuel| fuel.set(Some(accesses)));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        FUEL.with(|fuel| fuel.set(None));
+        match result {
+            Ok(value) => Some(value),
+            Err(payload) if payload.is::<Stopped>() => None,
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+}

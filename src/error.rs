@@ -1,0 +1,199 @@
+//! What can go wrong, in two kinds: **outcomes** that the caller handles here and now (`Full`, `Closed`, `Timeout`), and
+//! **failures** that travel. Every message says what was expected, what was found and what to do. [`Code`] is the one table
+//! that C and the wire share.
+
+use std::io;
+
+/// The result of most calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Outcome: the lane has no room, since a reliable reader has not taken what is in it. Nothing was published.
+    #[error("no room in the lane: a reader is {behind} bytes behind; publish again once it has read on, or wait for room with a deadline")]
+    Full {
+        /// How far the slowest reader is behind the lane's end, in bytes.
+        behind: u64,
+    },
+    /// Outcome: the deadline passed before there was what was waited for.
+    #[error("nothing within the deadline")]
+    Timeout,
+    /// Outcome: a writer has left or died, and all it had published was read. Told once for each of its lanes.
+    #[error("{0}")]
+    Closed(Box<Closed>),
+    /// The handle was made before a `fork` and used in the child, which shares none of its memory.
+    #[error("this handle belongs to the process before the fork: connect anew in the child")]
+    Forked,
+    /// A message is larger than its lane takes.
+    #[error("message of {len} bytes: the lane's limit is {limit}; open it with a larger limit or capacity")]
+    TooLarge {
+        /// Length that was asked for, in bytes.
+        len: u64,
+        /// The lane's limit, in bytes.
+        limit: u64,
+    },
+    /// A value that this call does not take.
+    #[error("{0}")]
+    Invalid(String),
+    /// What shared memory holds is not what a sound peer writes there; nothing of it was used.
+    #[error("corrupt shared memory: {0}; its writer is broken or hostile, detach from it")]
+    Corrupt(String),
+    /// The bytes of a message are not a value of the type that was asked for.
+    #[error("message of {len} bytes is not a `{expected}` of {size} bytes with valid bits; read it as bytes")]
+    BadValue {
+        /// Name of the type asked for.
+        expected: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// Length of the message in bytes.
+        len: usize,
+    },
+    /// The broker refused; the text is the broker's.
+    #[error("{text}")]
+    Refused {
+        /// Which kind of refusal.
+        code: Code,
+        /// What was expected, what was found, what to do.
+        text: String,
+    },
+    /// There is no broker to ask.
+    #[error("no broker at {path}: {source}; start one with `syncline broker`, or name its socket in SYNCLINE_SOCKET")]
+    NoBroker {
+        /// The socket's path.
+        path: String,
+        /// Why it could not be reached.
+        source: io::Error,
+    },
+    /// The operating system refused.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A lane that has come to its end; see [`Error::Closed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// The channel.
+    pub channel: String,
+    /// The writer's row in its zone.
+    pub writer: u32,
+    /// The writer's name.
+    pub name: String,
+    /// Whether the writer died (and did not leave).
+    pub died: bool,
+}
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = if self.died { "died" } else { "left" };
+        write!(f, "writer {} (`{}`) of channel `{}` {how}; all it had published was read", self.writer, self.name, self.channel)
+    }
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $value:literal, $text:literal;)*) => {
+        /// The kinds of errors by number, the same in C (`SYNCLINE_E...`) and between client and broker.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(i32)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[doc = $doc])* $name = $value,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+
+            /// A short text, without the details that the error itself has.
+            pub const fn text(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No room in the lane.
+    Full = 1, "no room in the lane";
+    /// The deadline passed.
+    Timeout = 2, "nothing within the deadline";
+    /// A writer has gone and its lane was read to the end.
+    Closed = 3, "a writer has gone and its lane was read to the end";
+    /// The handle was made before a fork.
+    Forked = 4, "the handle was made before a fork";
+    /// A message, lane or segment is too large.
+    TooLarge = 5, "too large";
+    /// A bad argument.
+    Invalid = 6, "invalid argument";
+    /// Shared memory does not hold what a sound peer writes.
+    Corrupt = 7, "corrupt shared memory";
+    /// The message is not a value of that type.
+    BadValue = 8, "the message is not a value of that type";
+    /// Another type, size, alignment or shape than the one declared.
+    Mismatch = 9, "declared differently";
+    /// No such zone, channel, writer or reader.
+    Unknown = 10, "unknown name";
+    /// A quota or table is exhausted.
+    Exhausted = 11, "quota or table exhausted";
+    /// Another protocol or layout version.
+    Version = 12, "another protocol or layout version";
+    /// Bytes that are no message.
+    Protocol = 13, "not a message of this protocol";
+    /// Access denied.
+    Denied = 14, "access denied";
+    /// No broker, or it went away.
+    NoBroker = 15, "no broker";
+    /// The operating system refused.
+    Io = 16, "the operating system refused";
+    /// An internal limit or a bug, caught at the boundary.
+    Internal = 17, "internal error";
+}
+
+impl Code {
+    /// The code of this number, if there is one.
+    pub fn from_number(number: i32) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| *code as i32 == number)
+    }
+}
+
+impl Error {
+    /// The kind of this error, by number.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Full { .. } => Code::Full,
+            Error::Timeout => Code::Timeout,
+            Error::Closed(_) => Code::Closed,
+            Error::Forked => Code::Forked,
+            Error::TooLarge { .. } => Code::TooLarge,
+            Error::Invalid(_) => Code::Invalid,
+            Error::Corrupt(_) => Code::Corrupt,
+            Error::BadValue { .. } => Code::BadValue,
+            Error::Refused { code, .. } => *code,
+            Error::NoBroker { .. } => Code::NoBroker,
+            Error::Io { .. } => Code::Io,
+        }
+    }
+
+    /// An [`Error::Io`] that says what was being done.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        let doing = doing.into();
+        move |source| Error::Io { doing, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_found_by_number() {
+        for code in Code::ALL {
+            assert_eq!(Code::from_number(*code as i32), Some(*code));
+        }
+        assert_eq!(Code::from_number(0), None, "0 is success in C");
+    }
+}

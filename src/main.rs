@@ -1,0 +1,3 @@
+//! The `syncline` program; everything is in the library's `cli`.
+
+fn main() {}

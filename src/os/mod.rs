@@ -1,0 +1,1 @@
+//! The operating system: the only layer with `unsafe` for it.

@@ -12,7 +12,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// Outcome: the lane has no room, since a reliable reader has not taken what is in it. Nothing was published.
-    #[error("no room in the lane: a reader is {behind} bytes behind; publish again once it has read on, or wait for room with a deadline")]
+    #[error(
+        "no room in the lane: a reader is {behind} bytes behind; publish again once it has read on, or wait for room with a deadline"
+    )]
     Full {
         /// How far the slowest reader is behind the lane's end, in bytes.
         behind: u64,
@@ -92,7 +94,11 @@ pub struct Closed {
 impl std::fmt::Display for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let how = if self.died { "died" } else { "left" };
-        write!(f, "writer {} (`{}`) of channel `{}` {how}; all it had published was read", self.writer, self.name, self.channel)
+        write!(
+            f,
+            "writer {} (`{}`) of channel `{}` {how}; all it had published was read",
+            self.writer, self.name, self.channel
+        )
     }
 }
 

@@ -67,10 +67,82 @@ sites! {
     FRAME_SHOW: store Release;
     /// A reader takes a head. Pairs with [`FRAME_SHOW`].
     FRAME_SEE: load Acquire;
+    /// A page mark's position: publishes its sequence number and version. Pairs with [`MARK_SEE`].
+    MARK_SET: store Release;
+    /// A joining reader takes a page mark. Pairs with [`MARK_SET`].
+    MARK_SEE: load Acquire;
     /// A row's version: publishes the heads of the commit, on all its lanes. Pairs with [`COMMIT_SEE`].
     COMMIT: store Release;
     /// A reader of joint frames, or an edge, takes a row's version. Pairs with [`COMMIT`] and [`COMPLETE`].
     COMMIT_SEE: load Acquire;
+
+    // ---- floor ----
+    /// The floor: publishes the marks up to it. Pairs with [`FLOOR_SEE`].
+    FLOOR_SET: store Release;
+    /// A joining reader takes the floor. Pairs with [`FLOOR_SET`].
+    FLOOR_SEE: load Acquire;
+    /// The writer, between the floor and its look at the roster and the cursors. Pairs with [`JOIN_FENCE`].
+    FLOOR_FENCE: fence SeqCst;
+    /// A joining reader, between its cursor on the roster and its second look at the floor. Pairs with [`FLOOR_FENCE`].
+    JOIN_FENCE: fence SeqCst;
+    /// The roster: publishes an entry's lane and cursor. Pairs with [`ROSTER_SEE`].
+    ROSTER_RAISE: rmw Release;
+    /// The writer takes the roster; a reader does before it hands out an era. Pairs with [`ROSTER_RAISE`].
+    ROSTER_SEE: load Acquire;
+    /// A reader's cursor: its reads are over. Pairs with [`CURSOR_SEE`].
+    CURSOR_SET: store Release;
+    /// The writer takes a cursor before it overwrites what is behind it. Pairs with [`CURSOR_SET`].
+    CURSOR_SEE: load Acquire;
+
+    // ---- sequencer ----
+    /// The flip: publishes that the era is decided. Pairs with [`GENERATION_SEE`].
+    FLIP: rmw AcqRel;
+    /// The generation taken, before its cuts or the next era. Pairs with [`FLIP`].
+    GENERATION_SEE: load Acquire;
+    /// The generation looked at again, after a cut or a version was loaded, and before it is acted on.
+    GENERATION_STILL: load Acquire;
+    /// The era being closed. Ordered before the versions by [`CLOSING_FENCE`].
+    CLOSING_RAISE: rmw AcqRel;
+    /// An edge, between `closing` and the versions. Pairs with [`REACTION_FENCE`].
+    CLOSING_FENCE: fence SeqCst;
+    /// A writer looks whether an era is being closed. Ordered after what it reacts to by [`REACTION_FENCE`].
+    CLOSING_SEE: load Acquire;
+    /// How many rows ever were: the rows below are there.
+    HIGH_SEE: load Acquire;
+    /// The row count of an era, decided. Pairs with [`ROWS_SEE`].
+    ROWS_DECIDE: rmw AcqRel;
+    /// The row count of an era, taken. Pairs with [`ROWS_DECIDE`].
+    ROWS_SEE: load Acquire;
+    /// A cut, decided: passes on the commit that it names. Pairs with [`CUT_SEE`].
+    CUT_DECIDE: rmw AcqRel;
+    /// A cut, taken by a synced reader. Pairs with [`CUT_DECIDE`].
+    CUT_SEE: load Acquire;
+    /// A row's version, completed by another than its writer: passes on the frames it has seen. Pairs with [`COMMIT_SEE`].
+    COMPLETE: rmw AcqRel;
+    /// A writer that reacts, between the completed versions and `closing`. Pairs with [`CLOSING_FENCE`].
+    REACTION_FENCE: fence SeqCst;
+
+    // ---- bell ----
+    /// A ringer, between its deed and its look at the sleepers. Pairs with [`SLEEPER_FENCE`].
+    BELL_FENCE: fence SeqCst;
+    /// A sleeper, between its bit and its last look. Pairs with [`BELL_FENCE`].
+    SLEEPER_FENCE: fence SeqCst;
+    /// A sleeper takes the bell, before it shows its bit.
+    BELL_SEE: load Acquire;
+    /// A sleeper's bit and ticket: orders its look at the bell before the ring. Pairs with [`SLEEPERS_SEE`].
+    SLEEPERS_SET: rmw AcqRel;
+    /// A ringer takes the sleepers. Pairs with [`SLEEPERS_SET`].
+    SLEEPERS_SEE: load Acquire;
+    /// The ring.
+    RING: rmw AcqRel;
+    /// The mask, cleared after the ring.
+    SLEEPERS_CLEAR: rmw AcqRel;
+
+    // ---- recovery ----
+    /// Where a dead writer's lane ends. Pairs with [`END_SEE`].
+    END_SET: store Release;
+    /// A reader takes the end, after the row's version. Pairs with [`END_SET`].
+    END_SEE: load Acquire;
 }
 
 #[cfg(loom)]

@@ -1,0 +1,317 @@
+//! The lane: a single-writer ring of frames. The writer's private half and the reader's, over one shared [`Lane`].
+//!
+//! **Promise.** A reader gets every committed message of the lane, whole, in the order of publication, and never a part of a
+//! batch.
+//!
+//! **Publish.** Positions are byte counts that only grow. A frame is written at the writer's private tail: payload, version,
+//! then [`EMPTY`] over the place of the *next* head, and last its own head, with release. So whoever sees the head sees all
+//! of the frame and, after it, either an empty place or the next frame: bytes of an earlier lap are never taken for a head.
+//! There is no shared tail and no read-modify-write; a small message travels in one cache line, head and all.
+//!
+//! **Batch.** All frames of a batch carry one version. The first head of each lane is withheld until the commit: what is
+//! behind an empty head does not exist for any reader. Rolling back is forgetting the private tail. At the commit the first
+//! heads appear lane by lane, so when there are several, each is *joint*: a reader takes it only when the row's version, which is
+//! stored after all of them, has reached the frame's. The frames behind a joint head need no mark of their own: a reader
+//! comes to them only through it, or through a page mark, which is written after the commit.
+//!
+//! **Stopped writer.** Wherever it stops, the heads shown are of whole frames, and joint ones are not handed out; see
+//! [`super::recovery`].
+
+use super::frame::{self, EMPTY, Head};
+use super::order::{FRAME_SEE, FRAME_SHOW, MARK_SEE, MARK_SET, RELAXED};
+use super::view::Lane;
+use crate::layout::lane::{FRAME_HEADER, MARKS, MAX_VERSION, PAGES};
+
+/// The writer's private half of a lane.
+#[derive(Debug)]
+pub struct Writer {
+    /// Where the next frame of the next commit begins.
+    tail: u64,
+    /// `tail`, plus the frames of the open batch.
+    pending: u64,
+    /// Frames of the open batch.
+    pending_count: u64,
+    /// The first head of the open batch, not yet shown; [`EMPTY`] when there is none.
+    withheld: u64,
+    /// Nothing may be written at or after this position: the floor plus the capacity.
+    limit: u64,
+    /// Sequence number of the next message committed.
+    sequence: u64,
+    /// log2 of the page size.
+    page_shift: u32,
+    /// Alignment of payloads; at least 8.
+    align: u64,
+}
+
+/// Room for one frame, not yet visible.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// Where the frame's head goes. Between the tail and here there is padding.
+    head: u64,
+    /// Payload bytes.
+    len: u32,
+}
+
+impl Claim {
+    /// Where the payload goes.
+    #[inline(always)]
+    pub fn payload(&self) -> u64 {
+        self.head + FRAME_HEADER
+    }
+
+    /// Payload bytes.
+    #[inline(always)]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The same claim for a shorter payload.
+    #[inline(always)]
+    pub fn shortened(self, len: u32) -> Claim {
+        Claim { len: len.min(self.len), ..self }
+    }
+
+    #[inline(always)]
+    fn end(&self) -> u64 {
+        self.head + frame::size(self.len)
+    }
+}
+
+/// There is no room below the limit: the floor must reach this position first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom(pub u64);
+
+impl Writer {
+    /// The writer of a fresh, zeroed lane of `capacity` bytes for payloads aligned to `align` (a power of two).
+    pub fn new(capacity: u64, align: u64) -> Self {
+        let page_shift = (capacity / PAGES).trailing_zeros();
+        Writer {
+            tail: 0,
+            pending: 0,
+            pending_count: 0,
+            withheld: EMPTY,
+            limit: capacity,
+            sequence: 0,
+            page_shift,
+            align: align.max(8),
+        }
+    }
+
+    /// Position after the last committed frame.
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Sequence number of the next message committed, from 0.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Whether frames wait for the commit.
+    pub fn is_pending(&self) -> bool {
+        self.pending_count != 0
+    }
+
+    /// The floor has moved: nothing may be written at or after `floor + capacity`.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    /// Room for a payload of `len` bytes after what is pending.
+    #[inline(always)]
+    pub fn claim(&self, lane: Lane<'_>, len: u32) -> Result<Claim, NoRoom> {
+        let mut head = self.pending;
+        if self.align > 8 {
+            head = (head + FRAME_HEADER).next_multiple_of(self.align) - FRAME_HEADER;
+        }
+        let claim = Claim { head, len };
+        // Eight bytes more, for the empty head that follows.
+        let end = claim.end() + 8;
+        if end > self.limit { Err(NoRoom(end - lane.ring.capacity())) } else { Ok(claim) }
+    }
+
+    /// Writes all of the frame but the head that makes it visible, and returns that: where it goes and what it is.
+    #[inline(always)]
+    fn prepare(&self, lane: Lane<'_>, claim: Claim, version: u64) -> (u64, u64) {
+        let head = frame::message(claim.len);
+        lane.ring.word(claim.head + 8).store(version, RELAXED.get());
+        lane.ring.word(claim.end()).store(EMPTY, RELAXED.get());
+        if claim.head == self.pending {
+            (claim.head, head)
+        } else {
+            lane.ring.word(claim.head).store(head, RELAXED.get());
+            (self.pending, frame::padding((claim.head - self.pending - 8) as u32))
+        }
+    }
+
+    /// Shows a single frame; the row's version must be stored next, then [`Writer::committed`] called. Not during a batch.
+    #[inline(always)]
+    pub fn show(&mut self, lane: Lane<'_>, claim: Claim, version: u64) {
+        debug_assert!(!self.is_pending());
+        let (position, head) = self.prepare(lane, claim, version);
+        lane.ring.word(position).store(head, FRAME_SHOW.get());
+        self.pending = claim.end();
+        self.pending_count = 1;
+    }
+
+    /// Adds a frame to the open batch: written, but behind a head that is not shown.
+    #[inline]
+    pub fn push(&mut self, lane: Lane<'_>, claim: Claim, version: u64) {
+        let (position, head) = self.prepare(lane, claim, version);
+        if self.is_pending() {
+            // Behind the withheld head, whose release publishes this one too.
+            lane.ring.word(position).store(head, RELAXED.get());
+        } else {
+            self.withheld = head;
+        }
+        self.pending = claim.end();
+        self.pending_count += 1;
+    }
+
+    /// Shows the open batch of this lane. `joint`: other lanes have frames of it too.
+    #[inline]
+    pub fn show_batch(&mut self, lane: Lane<'_>, joint: bool) {
+        if self.withheld != EMPTY {
+            let head = if joint { frame::joint(self.withheld) } else { self.withheld };
+            lane.ring.word(self.tail).store(head, FRAME_SHOW.get());
+            self.withheld = EMPTY;
+        }
+    }
+
+    /// Everything shown is committed (the row's version is stored): takes the frames over and marks the pages entered.
+    #[inline(always)]
+    pub fn committed(&mut self, lane: Lane<'_>, version: u64) {
+        let entered = self.pending >> self.page_shift != self.tail >> self.page_shift;
+        let first_page = (self.tail >> self.page_shift) + 1;
+        self.tail = self.pending;
+        self.sequence += self.pending_count;
+        self.pending_count = 0;
+        if entered {
+            self.mark(lane, first_page, version);
+        }
+    }
+
+    /// Marks the pages from `first` to the tail's: their first frame will be at the tail.
+    #[cold]
+    fn mark(&self, lane: Lane<'_>, first: u64, version: u64) {
+        for page in first..=self.tail >> self.page_shift {
+            let mark = &lane.header.marks[page as usize % MARKS];
+            mark.sequence.store(self.sequence, RELAXED.get());
+            mark.after.store(version, RELAXED.get());
+            mark.position.store(self.tail, MARK_SET.get());
+        }
+    }
+
+    /// Forgets the open batch. Nothing of it was ever visible.
+    pub fn roll_back(&mut self) {
+        self.pending = self.tail;
+        self.pending_count = 0;
+        self.withheld = EMPTY;
+    }
+}
+
+/// A message found by a reader. Its numbers have been checked against the ring; its payload may still be anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where the payload begins.
+    pub payload: u64,
+    /// Payload bytes.
+    pub len: u32,
+    /// Valid only once the row's version has reached `version`.
+    pub joint: bool,
+    /// The commit that published it.
+    pub version: u64,
+    /// Where the next head is.
+    pub next: u64,
+}
+
+/// What a reader finds at its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// Nothing yet.
+    Empty,
+    /// A message.
+    Frame(Frame),
+    /// What no sound writer makes; the text says what.
+    Corrupt(&'static str),
+}
+
+/// A reader's private place in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// Where the next head is.
+    pub position: u64,
+    /// The sequence number of the message there.
+    pub sequence: u64,
+}
+
+impl Reader {
+    /// Looks at the next message without taking it.
+    #[inline(always)]
+    pub fn peek(&self, lane: Lane<'_>, max_payload: u64) -> Peek {
+        let mut position = self.position;
+        let (mut head, joint) = frame::decode(lane.ring.word(position).load(FRAME_SEE.get()));
+        if let Head::Padding { len } = head {
+            if u64::from(len) + 8 + FRAME_HEADER > lane.ring.capacity() {
+                return Peek::Corrupt("padding longer than the ring");
+            }
+            position += 8 + u64::from(len);
+            // Shown by the padding's head: no order of its own.
+            (head, _) = frame::decode(lane.ring.word(position).load(RELAXED.get()));
+            if !matches!(head, Head::Message { .. }) {
+                return Peek::Corrupt("padding that no message follows");
+            }
+        }
+        match head {
+            Head::Empty => Peek::Empty,
+            Head::Message { len } if u64::from(len) <= max_payload => {
+                let version = lane.ring.word(position + 8).load(RELAXED.get());
+                if version > MAX_VERSION {
+                    return Peek::Corrupt("version over 47 bits");
+                }
+                let next = position + frame::size(len);
+                Peek::Frame(Frame { payload: position + FRAME_HEADER, len, joint, version, next })
+            }
+            Head::Message { .. } => Peek::Corrupt("message over the lane's limit"),
+            Head::Padding { .. } | Head::Corrupt => Peek::Corrupt("head with unknown flags"),
+        }
+    }
+
+    /// Goes on behind `frame`.
+    #[inline(always)]
+    pub fn pass(&mut self, frame: &Frame) {
+        self.position = frame.next;
+        self.sequence += 1;
+    }
+}
+
+/// A page's mark, checked: where its first frame is, that one's sequence number, and the version of the commit before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The reader's place.
+    pub reader: Reader,
+    /// The version of the last commit before.
+    pub after: u64,
+}
+
+/// The oldest place that a reader may start from, given that its entry keeps the floor at or below `cursor`; then each later
+/// mark, in order. At most one for each page; ends at the first mark that is not there yet, or not sound.
+pub fn starts(lane: Lane<'_>, cursor: u64) -> impl Iterator<Item = Start> {
+    let capacity = lane.ring.capacity();
+    let shift = (capacity / PAGES).trailing_zeros();
+    let first = cursor >> shift;
+    let mut least = cursor;
+    (first..=first + PAGES).map_while(move |page| {
+        let mark = &lane.header.marks[page as usize % MARKS];
+        let position = mark.position.load(MARK_SEE.get());
+        let sound = position.is_multiple_of(8) && position >= least && position - cursor <= capacity;
+        let entered = position >> shift >= page;
+        if !(sound && entered) {
+            return None;
+        }
+        least = position;
+        let sequence = mark.sequence.load(RELAXED.get());
+        let after = mark.after.load(RELAXED.get());
+        Some(Start { reader: Reader { position, sequence }, after })
+    })
+}

@@ -113,8 +113,14 @@ sites! {
     ROWS_DECIDE: rmw AcqRel;
     /// The row count of an era, taken. Pairs with [`ROWS_DECIDE`].
     ROWS_SEE: load Acquire;
-    /// A cut, decided: passes on the commit that it names. Pairs with [`CUT_SEE`].
+    /// A helper that comes second takes the row count decided, so that the next era's is no less. Pairs with [`ROWS_DECIDE`].
+    ROWS_LOST: load Acquire;
+    /// A helper takes a cut word, before it looks at the generation again. Pairs with [`CUT_DECIDE`].
+    CUT_LOOK: load Acquire;
+    /// A cut, decided: passes on the commit that it names. Pairs with [`CUT_SEE`] and [`CUT_LOOK`].
     CUT_DECIDE: rmw AcqRel;
+    /// A helper that comes second takes the cut decided, so that the next era's is no less. Pairs with [`CUT_DECIDE`].
+    CUT_LOST: load Acquire;
     /// A cut, taken by a synced reader. Pairs with [`CUT_DECIDE`].
     CUT_SEE: load Acquire;
     /// A row's version, completed by another than its writer: passes on the frames it has seen. Pairs with [`COMMIT_SEE`].

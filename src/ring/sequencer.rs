@@ -22,8 +22,8 @@
 //! the cause's row before the cause, its fence came before the reaction's fence, so the reaction's writer sees the era closing.
 
 use super::order::{
-    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_SEE, FLIP, GENERATION_SEE,
-    GENERATION_STILL, HIGH_SEE, REACTION_FENCE, RELAXED, ROWS_DECIDE, ROWS_SEE,
+    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_LOST, CUT_SEE, FLIP,
+    GENERATION_SEE, GENERATION_STILL, HIGH_SEE, REACTION_FENCE, RELAXED, ROWS_DECIDE, ROWS_LOST, ROWS_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
@@ -98,7 +98,7 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
     let slot = zone.slot(era);
     let Some(rows) = decide_rows(zone, slot, generation, lap) else { return era };
     for (row, cut) in zone.rows.iter().zip(&slot[SLOT_WORDS..]).take(rows) {
-        let word = cut.load(RELAXED.get());
+        let word = cut.load(CUT_LOOK.get());
         if word >> LAP_SHIFT == lap >> LAP_SHIFT {
             races.cuts_helped += 1;
             continue;
@@ -107,7 +107,7 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
         if !zone.is_still(generation) {
             return era;
         }
-        if cut.compare_exchange(word, lap | version, CUT_DECIDE.get(), RELAXED.get()).is_err() {
+        if cut.compare_exchange(word, lap | version, CUT_DECIDE.get(), CUT_LOST.get()).is_err() {
             races.cuts_helped += 1;
         }
     }
@@ -125,7 +125,7 @@ fn decide_rows(zone: Zone<'_>, slot: &[AtomicU64], generation: u64, lap: u64) ->
         if !zone.is_still(generation) {
             return None;
         }
-        word = match slot[0].compare_exchange(word, lap | high, ROWS_DECIDE.get(), ROWS_SEE.get()) {
+        word = match slot[0].compare_exchange(word, lap | high, ROWS_DECIDE.get(), ROWS_LOST.get()) {
             Ok(_) => lap | high,
             Err(decided) if decided >> LAP_SHIFT == lap >> LAP_SHIFT => decided,
             Err(_) => return None,
@@ -187,6 +187,11 @@ pub fn oldest_era(zone: Zone<'_>, generation: u64) -> u64 {
 pub fn era_of(zone: Zone<'_>, row: usize, version: u64) -> Option<u64> {
     let generation = zone.generation();
     let includes = |era| matches!(cut(zone, era, row), Cut::Version(cut) if cut >= version);
+    let lacks = |era| match cut(zone, era, row) {
+        Cut::Version(cut) => cut < version,
+        Cut::NoRow => true,
+        Cut::Gone => false,
+    };
     if generation == 0 || !includes(generation) {
         return None;
     }
@@ -196,9 +201,8 @@ pub fn era_of(zone: Zone<'_>, row: usize, version: u64) -> Option<u64> {
         let middle = low + (high - low) / 2;
         if includes(middle) { high = middle } else { low = middle + 1 }
     }
-    let first_held = oldest_era(zone, zone.generation());
-    let known = high == 1 || (high > first_held && !includes(high - 1));
-    (includes(high) && known).then_some(high)
+    // The ring may have turned meanwhile: believed only if both sides of the border are still there.
+    (includes(high) && (high == 1 || lacks(high - 1))).then_some(high)
 }
 
 /// Before a commit of `row`, whose version is `version`: if an edge is closing an era, decides the row's cut of it, so that the
@@ -220,7 +224,7 @@ fn settle_era(zone: Zone<'_>, row: usize, version: u64, closing: u64) {
     }
     let lap = zone.lap(generation + 1) << LAP_SHIFT;
     if let Some(cut) = zone.slot(generation + 1)[SLOT_WORDS..].get(row) {
-        let word = cut.load(RELAXED.get());
+        let word = cut.load(CUT_LOOK.get());
         if word >> LAP_SHIFT != lap >> LAP_SHIFT && zone.is_still(generation) {
             let _ = cut.compare_exchange(word, lap | version & VALUE, CUT_DECIDE.get(), RELAXED.get());
         }

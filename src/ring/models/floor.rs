@@ -1,0 +1,1 @@
+//! The floor against joining readers.

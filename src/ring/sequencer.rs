@@ -23,7 +23,7 @@
 
 use super::order::{
     CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_LOST, CUT_SEE, FLIP,
-    GENERATION_SEE, GENERATION_STILL, HIGH_SEE, REACTION_FENCE, RELAXED, ROWS_DECIDE, ROWS_LOST, ROWS_SEE,
+    GENERATION_SEE, GENERATION_STILL, REACTION_FENCE, RELAXED, ROWS_DECIDE, ROWS_LOST, ROWS_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
@@ -111,6 +111,7 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
             races.cuts_helped += 1;
         }
     }
+    // Relaxed when lost: all cuts are known here, and whoever goes on loads the generation again.
     if zone.header.generation.0.compare_exchange(generation, era, FLIP.get(), RELAXED.get()).is_err() {
         races.flips_lost += 1;
     }
@@ -121,7 +122,9 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
 fn decide_rows(zone: Zone<'_>, slot: &[AtomicU64], generation: u64, lap: u64) -> Option<usize> {
     let mut word = slot[0].load(ROWS_SEE.get());
     if word >> LAP_SHIFT != lap >> LAP_SHIFT {
-        let high = zone.header.high.0.load(HIGH_SEE.get()).min(zone.rows.len() as u64);
+        // Relaxed: rows are there from the beginning, and one that is not counted yet is in the next era. Whoever flipped the last
+        // era had acquired its count, so this one is no less.
+        let high = zone.header.high.0.load(RELAXED.get()).min(zone.rows.len() as u64);
         if !zone.is_still(generation) {
             return None;
         }
@@ -137,7 +140,8 @@ fn decide_rows(zone: Zone<'_>, slot: &[AtomicU64], generation: u64, lap: u64) ->
 /// An exact edge: the era returned, or an earlier one, holds all that anybody had committed before the call. `scratch` has
 /// room for every row's version.
 pub fn edge(zone: Zone<'_>, scratch: &mut [u64], races: &mut Races) -> Result<u64, Overtaken> {
-    let high = zone.header.high.0.load(HIGH_SEE.get()) as usize;
+    // Relaxed: who knows of a row's commit knows of its row, which was raised before.
+    let high = zone.header.high.0.load(RELAXED.get()) as usize;
     let before = scratch.iter_mut().zip(zone.rows).take(high);
     let mut noted = 0;
     for (version, row) in before {
@@ -226,6 +230,7 @@ fn settle_era(zone: Zone<'_>, row: usize, version: u64, closing: u64) {
     if let Some(cut) = zone.slot(generation + 1)[SLOT_WORDS..].get(row) {
         let word = cut.load(CUT_LOOK.get());
         if word >> LAP_SHIFT != lap >> LAP_SHIFT && zone.is_still(generation) {
+            // Relaxed when lost: then it is decided, and that is all that the commit waits for.
             let _ = cut.compare_exchange(word, lap | version & VALUE, CUT_DECIDE.get(), RELAXED.get());
         }
     }

@@ -1,6 +1,6 @@
 //! Cause before effect: no era holds a reaction without what it reacts to.
 
-use super::{Next, Reader, Segments, Stop, Writer, at_every_stop, check, sequencer};
+use super::{Next, Reader, Segments, Stop, Writer, at_every_stop, check, never, sequencer};
 use loom::thread;
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ fn looks_at(segments: &Segments, era: u64) {
     assert!(effects.is_empty() || !causes.is_empty(), "an effect without its cause in era {era}");
 }
 
-/// A cause, a reaction, and two edges; each may stop somewhere.
-fn story(cause: Stop, reaction: Stop, edges: Stop) {
+/// A cause, a reaction, and edges; each may stop somewhere.
+fn story(cause: Stop, reaction: Stop, edges: u32, edge: Stop) {
     let segments = Segments::new(2, 2, 64);
     let shared = segments.clone();
     let cause = thread::spawn(move || {
@@ -43,17 +43,16 @@ fn story(cause: Stop, reaction: Stop, edges: Stop) {
         reaction.run(|| reacts(&shared));
     });
     let shared = segments.clone();
-    let edges = thread::spawn(move || {
-        edges.run(|| {
-            for _ in 0..2 {
-                let era = shared.seal();
-                looks_at(&shared, era);
+    let edge = thread::spawn(move || {
+        edge.run(|| {
+            for _ in 0..edges {
+                shared.seal();
             }
         });
     });
     cause.join().unwrap();
     reaction.join().unwrap();
-    edges.join().unwrap();
+    edge.join().unwrap();
     after(&segments);
 }
 
@@ -61,41 +60,64 @@ fn story(cause: Stop, reaction: Stop, edges: Stop) {
 fn after(segments: &Arc<Segments>) {
     let segments = segments.clone();
     let reader = thread::spawn(move || {
-        for _ in 0..2 {
-            let era = segments.seal();
-            looks_at(&segments, era);
-        }
+        let era = segments.zone().generation();
+        (1..=era).for_each(|era| looks_at(&segments, era));
+        let era = segments.seal();
+        looks_at(&segments, era);
     });
     reader.join().unwrap();
-}
-
-fn never() -> Stop {
-    Stop { accesses: u32::MAX, stopped: Arc::default() }
 }
 
 /// Would break: the edge takes the cause's row before the cause and the reaction's after the reaction (a writer that does not look at
 /// `closing`, or too early; an edge that takes cuts before it says so; a reaction to a frame whose commit is not stored yet).
 #[test]
 fn no_effect_without_its_cause() {
-    check(2, || story(never(), never(), never()));
+    check(2, || story(never(), never(), 2, never()));
 }
 
 /// The same, with a cause whose writer stops anywhere: a reader may have its frame, and its row's version lack it.
 #[test]
 fn no_effect_without_its_cause_when_that_writer_stops() {
-    at_every_stop(2, |stop| story(stop.clone(), never(), never()));
+    at_every_stop(2, |stop| story(stop.clone(), never(), 1, never()));
 }
 
 /// The same, with a reacting writer that stops anywhere.
 #[test]
 fn no_effect_without_its_cause_when_the_reacting_writer_stops() {
-    at_every_stop(2, |stop| story(never(), stop.clone(), never()));
+    at_every_stop(2, |stop| story(never(), stop.clone(), 1, never()));
 }
 
 /// The same, with edges that stop anywhere.
 #[test]
 fn no_effect_without_its_cause_when_the_edge_stops() {
-    at_every_stop(2, |stop| story(never(), never(), stop.clone()));
+    at_every_stop(2, |stop| story(never(), never(), 1, stop.clone()));
+}
+
+/// A frame whose commit somebody else completes, while its writer may have stopped, and a synced reader that seals.
+///
+/// Would break: an era that names the commit and whose reader does not see the frame.
+#[test]
+fn what_is_completed_is_there() {
+    at_every_stop(3, |stop| {
+        let segments = Segments::new(1, 1, 64);
+        let (shared, stop) = (segments.clone(), stop.clone());
+        let writer = thread::spawn(move || {
+            stop.run(|| Writer::new(&shared, 0, &[0]).publish(0, 8));
+        });
+        let shared = segments.clone();
+        let live = thread::spawn(move || {
+            if let Next::Message { version, .. } = Reader::new(&shared, 0, 0).live() {
+                sequencer::complete(shared.zone(), 0, version);
+            }
+        });
+        let synced = thread::spawn(move || {
+            let cut = segments.cut(segments.seal(), 0).unwrap();
+            assert_eq!(Reader::new(&segments, 0, 0).all_synced(cut).len() as u64, cut);
+        });
+        writer.join().unwrap();
+        live.join().unwrap();
+        synced.join().unwrap();
+    });
 }
 
 /// An exact edge by whoever has been given a message live, and completes that.

@@ -34,7 +34,7 @@ fn two_edges_agree_while_a_writer_joins() {
     });
 }
 
-/// Three edges by two participants, and a writer that commits twice.
+/// Three edges by two participants, and a writer that commits.
 ///
 /// Would break: a cut of a later era before that of an earlier one (whoever flips the generation must pass on what the cuts of
 /// others stand for).
@@ -44,9 +44,7 @@ fn cuts_only_grow() {
         let segments = Segments::new(1, 1, 128);
         let shared = segments.clone();
         let writer = thread::spawn(move || {
-            let mut writer = Writer::new(&shared, 0, &[0]);
-            writer.publish(0, 8);
-            writer.publish(0, 9);
+            Writer::new(&shared, 0, &[0]).publish(0, 8);
         });
         let shared = segments.clone();
         let once = thread::spawn(move || shared.seal());

@@ -66,9 +66,14 @@ impl Stop {
     }
 }
 
+/// A stop that does not come.
+fn never() -> Stop {
+    Stop { accesses: u32::MAX, stopped: Arc::default() }
+}
+
 /// Explores a model with a participant that stops before its first access, its second, and so on until it is never stopped.
 fn at_every_stop(preemptions: usize, model: impl Fn(&Stop) + Clone + Send + Sync + 'static) {
-    for accesses in 0.. {
+    for accesses in 0..u32::MAX {
         let stop = Stop { accesses, stopped: Arc::default() };
         let (stopped, model) = (stop.stopped.clone(), model.clone());
         check(preemptions, move || model(&stop));

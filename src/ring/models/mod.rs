@@ -7,8 +7,8 @@
 //! - Every role runs on a spawned thread; loom's main thread sets up and joins only.
 //! - [`check`] bounds the preemptions, so that each model takes seconds. [`at_every_stop`] runs a model once for every access
 //!   at which one participant can stop for good.
-//! - A payload has a shadow, a plain cell ([`Segments::shadow`]): loom reports whoever reads it while it may be overwritten, which
-//!   loads alone can not show, since loom performs them in program order.
+//! - Each word of a ring has a shadow, a plain cell ([`Segments::shadow`]): loom reports whoever reads a message while it may be
+//!   overwritten, which loads alone can not show, since loom performs them in program order.
 
 mod batch;
 mod bell;
@@ -25,6 +25,7 @@ use super::order::{COMMIT, COMMIT_SEE, RELAXED, SITES, stop};
 use super::sequencer::{self, Cut, Races};
 use super::view::{self, Ring};
 use super::{lane as ring_lane, recovery as ring_recovery};
+use crate::layout::lane::FRAME_HEADER;
 use crate::layout::zone::{Geometry, NO_LANE};
 use crate::layout::{lane as lane_layout, meeting, word, zone};
 use crate::sync::AtomicU64;
@@ -231,11 +232,14 @@ impl<'a> Writer<'a> {
             .ok()
     }
 
-    /// Writes `value` into every word of a claim.
+    /// Writes `value` into every word of a claim. The shadow is written as far as the frame will be: from its head to the empty one after.
     fn fill(&self, index: usize, claim: Claim, value: u64) {
         let lane = self.lanes[index].0;
-        for position in (claim.payload()..claim.payload() + u64::from(claim.len())).step_by(8) {
+        let end = claim.payload() + u64::from(claim.len());
+        for position in (claim.payload()..end).step_by(8) {
             self.segments.lane(lane).ring.word(position).store(payload(value), RELAXED.get());
+        }
+        for position in (claim.payload() - FRAME_HEADER..=end).step_by(8) {
             self.segments.shadow(lane, position).with_mut(|_| ());
         }
     }
@@ -366,14 +370,13 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, frame: Frame) -> Next {
-        let (ring, lane) = (self.segments.lane(self.lane).ring, self.lane);
-        let word = |position| {
-            self.segments.shadow(lane, position).with(|_| ());
-            ring.word(position).load(RELAXED.get())
-        };
-        let value = word(frame.payload) as u32 as u64;
+        let ring = self.segments.lane(self.lane).ring;
+        let value = ring.word(frame.payload).load(RELAXED.get()) as u32 as u64;
         for position in (frame.payload..frame.payload + u64::from(frame.len)).step_by(8) {
-            assert_eq!(word(position), payload(value), "a message in pieces");
+            assert_eq!(ring.word(position).load(RELAXED.get()), payload(value), "a message in pieces");
+        }
+        for position in (frame.payload - FRAME_HEADER..frame.next).step_by(8) {
+            self.segments.shadow(self.lane, position).with(|_| ());
         }
         self.place.pass(&frame);
         Next::Message { value, version: frame.version }

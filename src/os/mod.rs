@@ -1,1 +1,18 @@
-//! The operating system: the only layer with `unsafe` for it.
+//! The operating system: memory, wakes, sockets, processes. The only layer with `unsafe` for it.
+//!
+//! | module | what it wraps |
+//! | --- | --- |
+//! | [`memfd`] | segments: `memfd_create`, seals |
+//! | [`mapping`] | mapped segments as the core's views; over `region`, the raw mapping |
+//! | [`fork`] | telling a forked child from the process that made a handle |
+//!
+//! Errors are [`std::io::Error`]; what was checked here (and not by the kernel) says what was expected, what was found and
+//! what to do. Nothing panics on what a peer or the kernel does.
+
+pub mod fork;
+pub mod mapping;
+pub mod memfd;
+mod region;
+
+#[cfg(test)]
+mod testing;

@@ -4,13 +4,16 @@
 //! | --- | --- |
 //! | [`memfd`] | segments: `memfd_create`, seals |
 //! | [`mapping`] | mapped segments as the core's views; over `region`, the raw mapping |
+//! | [`futex`], [`membarrier`] | sleeping, waking, and the fence that the sleeper pays for |
 //! | [`fork`] | telling a forked child from the process that made a handle |
 //!
 //! Errors are [`std::io::Error`]; what was checked here (and not by the kernel) says what was expected, what was found and
 //! what to do. Nothing panics on what a peer or the kernel does.
 
 pub mod fork;
+pub mod futex;
 pub mod mapping;
+pub mod membarrier;
 pub mod memfd;
 mod region;
 

@@ -6,6 +6,7 @@
 
 use super::socket::MAX_PATH;
 use crate::error::{Error, Result};
+use crate::sync::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, lstat};
 use nix::unistd::geteuid;
@@ -38,6 +39,18 @@ pub fn default_socket() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A socket path that no other broker has: for a broker embedded in this process, beside the default one.
+///
+/// # Errors
+/// As [`default_socket`].
+pub fn private_socket() -> Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("embedded-{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let runtime = runtime_socket(env::var_os("XDG_RUNTIME_DIR")).filter(|path| path.as_os_str().len() < 60);
+    let beside = runtime.unwrap_or_else(|| shared_socket(geteuid().as_raw()));
+    Ok(beside.with_file_name(name))
+}
+
 /// The socket in the user's runtime directory, if there is one (a relative path is none).
 fn runtime_socket(runtime_directory: Option<OsString>) -> Option<PathBuf> {
     runtime_directory.map(PathBuf::from).filter(|path| path.is_absolute()).map(|path| path.join("syncline/broker.sock"))
@@ -55,8 +68,9 @@ fn shared_socket(uid: u32) -> PathBuf {
 /// [`Error::Io`]: it can not be made, or is not what it must be.
 pub fn prepare_directory(path: &Path) -> Result<()> {
     let uid = geteuid().as_raw();
-    let is_default =
-        path == shared_socket(uid) || Some(path) == runtime_socket(env::var_os("XDG_RUNTIME_DIR")).as_deref();
+    // The directories of the default places; embedded brokers have their sockets there too.
+    let beside = |default: PathBuf| path.parent() == default.parent();
+    let is_default = beside(shared_socket(uid)) || runtime_socket(env::var_os("XDG_RUNTIME_DIR")).is_some_and(beside);
     let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) else {
         return Ok(());
     };
@@ -211,7 +225,8 @@ mod tests {
             // SAFETY: the child has this one thread.
             unsafe { env::set_var("XDG_RUNTIME_DIR", place.path()) };
             prepare_directory(&directory.join("broker.sock")).is_err()
-                && prepare_directory(&directory.join("mine")).is_ok()
+                && prepare_directory(&directory.join("embedded-1-0.sock")).is_err()
+                && prepare_directory(&place.path().join("mine.sock")).is_ok()
         });
         assert_eq!(code, 0);
     }

@@ -155,8 +155,8 @@ impl Reader {
         let [zone_fd, meeting_fd] = take_fds(fds)?;
         let zone =
             ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadOnly).map_err(Error::io("mapping the zone segment"))?;
-        let meeting = MeetingMap::new(meeting_fd.as_fd(), geometry.entries)
-            .map_err(Error::io("mapping the meeting segment"))?;
+        let meeting =
+            MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
         let mut reader = Reader {
             reactions: link.reactions(number, geometry.writers as usize)?,
             link: link.clone(),
@@ -205,7 +205,8 @@ impl Reader {
     }
 
     fn add_lane(&mut self, info: LaneInfo, entry: u32, fds: Vec<std::os::fd::OwnedFd>) -> Result<()> {
-        let lane = LaneIn::open(info, entry, fds, &self.meeting).inspect_err(|_| give_up(&self.link, self.id, entry))?;
+        let lane =
+            LaneIn::open(info, entry, fds, &self.meeting).inspect_err(|_| give_up(&self.link, self.id, entry))?;
         if lane.row() >= self.zone.view().rows.len() {
             return Err(Error::Corrupt(format!("lane of row {}: the zone has fewer", lane.row())));
         }
@@ -351,7 +352,8 @@ impl Reader {
                 return Err(Error::Timeout);
             }
             let bells = self.meeting.view().header;
-            let (bell, mask) = if self.synced { (&bells.synced.0, u32::MAX) } else { (&bells.live.0, self.sleep_mask()) };
+            let (bell, mask) =
+                if self.synced { (&bells.synced.0, u32::MAX) } else { (&bells.live.0, self.sleep_mask()) };
             let expected = waiting::announce(bell, mask);
             if let Some(found) = poll(self)? {
                 return Ok(found);

@@ -52,7 +52,7 @@ impl<P: ?Sized> Lane<P> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) index: u32,
-    writer: u32,
+    writer: u64,
 }
 
 /// One lane as its writer sees it.
@@ -130,7 +130,7 @@ pub struct Writer {
     reactions: Arc<Reactions>,
     row: u32,
     /// Tells this writer's lanes from those of others in this process.
-    serial: u32,
+    serial: u64,
     /// Version of the last commit.
     version: u64,
     /// The last era whose closing this writer has reacted to.
@@ -158,8 +158,8 @@ impl Writer {
         let [zone_fd, meeting_fd] = take_fds(fds)?;
         let zone = ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadWrite)
             .map_err(Error::io("mapping the zone segment"))?;
-        let meeting = MeetingMap::new(meeting_fd.as_fd(), geometry.entries)
-            .map_err(Error::io("mapping the meeting segment"))?;
+        let meeting =
+            MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
         if row as usize >= zone.view().rows.len() {
             return Err(Error::Corrupt(format!("row {row}: the zone has {}", zone.view().rows.len())));
         }
@@ -171,7 +171,7 @@ impl Writer {
             meeting,
             reactions,
             row,
-            serial: serial as u32,
+            serial,
             version,
             settled: 0,
             reacted: 0,
@@ -196,7 +196,7 @@ impl Writer {
     }
 
     fn open_lane(&mut self, channel: &str, ty: TypeDesc, capacity: u64, max_payload: u64) -> Result<Key> {
-        let ask = Ask::OpenLane { writer: self.row, channel: channel.to_owned(), ty, capacity, max_payload };
+        let ask = Ask::OpenLane { writer: self.serial, channel: channel.to_owned(), ty, capacity, max_payload };
         let (told, fds) = self.link.call(ask)?;
         let Tell::LaneMade { lane, channel: index, capacity, max_payload, align } = told else {
             return Err(unexpected("LaneMade", &told));
@@ -474,7 +474,7 @@ impl Drop for Writer {
         if self.link.epoch().is_current() {
             self.reactions.remove_writer();
             // Without a broker, the row goes with the process.
-            let _ = self.link.call(Ask::CloseWriter { row: self.row });
+            let _ = self.link.call(Ask::CloseWriter { writer: self.serial });
         }
     }
 }

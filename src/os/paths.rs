@@ -118,23 +118,32 @@ pub fn check_socket(path: &Path) -> Result<()> {
         }
         Err(errno) => return Err(Error::io(format!("looking at the socket {}", path.display()))(errno.into())),
     };
-    let refused =
-        |kind, what| Err(Error::io(format!("checking the socket {}", path.display()))(io::Error::new(kind, what)));
     if file_type(&stat) != libc::S_IFSOCK {
         let what =
             format!("expected a socket, found a file of mode {:o}; name the broker's in SYNCLINE_SOCKET", stat.st_mode);
-        return refused(io::ErrorKind::InvalidInput, what);
+        return refused(path, io::ErrorKind::InvalidInput, what);
     }
+    check_owner(path, stat.st_uid)
+}
+
+/// For a client: whether whoever owns the socket at `path`, or listens there, is this user or root.
+///
+/// # Errors
+/// [`Error::Io`]: it is somebody else.
+pub fn check_owner(path: &Path, owner: u32) -> Result<()> {
     let uid = geteuid().as_raw();
-    if stat.st_uid != uid && stat.st_uid != 0 {
-        let what = format!(
-            "socket owned by somebody else: expected uid {uid} (you) or 0 (root), found uid {}; start a broker of your own, \
-             or name another socket in SYNCLINE_SOCKET",
-            stat.st_uid
-        );
-        return refused(io::ErrorKind::PermissionDenied, what);
+    if owner == uid || owner == 0 {
+        return Ok(());
     }
-    Ok(())
+    let what = format!(
+        "socket owned by somebody else: expected uid {uid} (you) or 0 (root), found uid {owner}; start a broker of your own, \
+         or name another socket in SYNCLINE_SOCKET"
+    );
+    refused(path, io::ErrorKind::PermissionDenied, what)
+}
+
+fn refused(path: &Path, kind: io::ErrorKind, what: String) -> Result<()> {
+    Err(Error::io(format!("checking the socket {}", path.display()))(io::Error::new(kind, what)))
 }
 
 fn file_type(stat: &FileStat) -> u32 {

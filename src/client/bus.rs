@@ -4,7 +4,7 @@ use super::link::{Link, unexpected};
 use super::watch::Watch;
 use super::zone::Zone;
 use crate::broker::{Broker, BrokerThread, Config};
-use crate::error::{Result};
+use crate::error::Result;
 use crate::os::paths;
 use crate::wire::{Ask, Tell, ZoneInfo};
 use std::path::Path;
@@ -81,7 +81,7 @@ impl Bus {
         let listed = loop {
             match self.link.next_reply(id, Duration::from_secs(30)) {
                 Ok((Tell::Listing { zone, last }, _)) => {
-                    for part in zone {
+                    if let Some(part) = zone {
                         match zones.last_mut() {
                             Some(zone) if zone.name == part.name => zone.append(part),
                             _ => zones.push(part),

@@ -131,7 +131,10 @@ impl LaneIn {
     #[cold]
     fn corrupt(&self, what: &str) -> Error {
         let LaneInfo { channel_name, writer_name, .. } = &self.info;
-        Error::Corrupt(format!("lane of `{writer_name}` in channel `{channel_name}`: {what} at {}", self.place.position))
+        Error::Corrupt(format!(
+            "lane of `{writer_name}` in channel `{channel_name}`: {what} at {}",
+            self.place.position
+        ))
     }
 
     /// Takes the message that was next; its sequence number.

@@ -46,15 +46,10 @@ impl Link {
     pub(crate) fn connect(path: &Path, name: &str) -> Result<Arc<Link>> {
         let no_broker = |source| Error::NoBroker { path: path.display().to_string(), source };
         let epoch = Epoch::current().map_err(Error::io("making the page that tells a fork"))?;
-        crate::os::paths::check_socket(path).map_err(no_broker)?;
+        crate::os::paths::check_socket(path)?;
         let conn = Conn::connect(path).map_err(no_broker)?;
-        let link = Link {
-            conn,
-            path: path.to_owned(),
-            epoch,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        };
+        crate::os::paths::check_owner(path, conn.peer().map_err(no_broker)?.uid)?;
+        let link = Link { conn, path: path.to_owned(), epoch, state: Mutex::default(), changed: Condvar::new() };
         let hello = Ask::Hello {
             protocol: crate::wire::PROTOCOL,
             layout_hash: crate::layout::LAYOUT_HASH,

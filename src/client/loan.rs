@@ -62,7 +62,11 @@ where
 
     /// Publishes the message: a commit of its own; in a batch, adds it.
     pub fn publish(self) {
-        if self.batch { self.writer.push(self.key, self.claim) } else { self.writer.commit_single(self.key, self.claim) }
+        if self.batch {
+            self.writer.push(self.key, self.claim)
+        } else {
+            self.writer.commit_single(self.key, self.claim)
+        }
     }
 }
 

@@ -40,12 +40,7 @@ impl<'r> Message<'r> {
     /// The channel and the writer.
     pub fn origin(&self) -> Origin<'_> {
         let info = self.reader.lane_info(&self.taken);
-        Origin {
-            channel: &info.channel_name,
-            writer: info.row,
-            writer_name: &info.writer_name,
-            pid: info.writer_pid,
-        }
+        Origin { channel: &info.channel_name, writer: info.row, writer_name: &info.writer_name, pid: info.writer_pid }
     }
 
     /// The channel's name.

@@ -28,5 +28,3 @@ pub use reader::{Reader, ReaderBuilder, Start};
 pub use watch::Watch;
 pub use writer::{Lane, LaneBuilder, Writer};
 pub use zone::Zone;
-
-pub(crate) use lanes::Taken;

@@ -98,7 +98,19 @@ macro_rules! scalars {
         impl FieldType for $type { const SCALAR: Scalar = Scalar::$scalar; const COUNT: u32 = 1; }
     )* };
 }
-scalars!(u8 = U8, u16 = U16, u32 = U32, u64 = U64, i8 = I8, i16 = I16, i32 = I32, i64 = I64, f32 = F32, f64 = F64, bool = Bool);
+scalars!(
+    u8 = U8,
+    u16 = U16,
+    u32 = U32,
+    u64 = U64,
+    i8 = I8,
+    i16 = I16,
+    i32 = I32,
+    i64 = I64,
+    f32 = F32,
+    f64 = F64,
+    bool = Bool
+);
 
 impl<T: FieldType, const N: usize> FieldType for [T; N] {
     const SCALAR: Scalar = T::SCALAR;

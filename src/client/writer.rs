@@ -9,6 +9,7 @@ use super::waiting::{self, Deadline};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::lane::{MAX_VERSION, PAGES};
+use crate::os::fork::Epoch;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, ZoneMap};
 use crate::ring::floor::{Floor, HeldUp};
 use crate::ring::lane::{self, Claim, NoRoom};
@@ -52,7 +53,7 @@ impl<P: ?Sized> Lane<P> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) index: u32,
-    writer: u32,
+    writer: u64,
 }
 
 /// One lane as its writer sees it.
@@ -124,13 +125,14 @@ impl<'w> LaneBuilder<'w> {
 /// needs_sync::<syncline::Writer>();
 /// ```
 pub struct Writer {
+    epoch: Epoch,
     link: Arc<Link>,
     zone: ZoneMap,
     meeting: MeetingMap,
     reactions: Arc<Reactions>,
     row: u32,
     /// Tells this writer's lanes from those of others in this process.
-    serial: u32,
+    serial: u64,
     /// Version of the last commit.
     version: u64,
     /// The last era whose closing this writer has reacted to.
@@ -158,20 +160,21 @@ impl Writer {
         let [zone_fd, meeting_fd] = take_fds(fds)?;
         let zone = ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadWrite)
             .map_err(Error::io("mapping the zone segment"))?;
-        let meeting = MeetingMap::new(meeting_fd.as_fd(), geometry.entries)
-            .map_err(Error::io("mapping the meeting segment"))?;
+        let meeting =
+            MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
         if row as usize >= zone.view().rows.len() {
             return Err(Error::Corrupt(format!("row {row}: the zone has {}", zone.view().rows.len())));
         }
         let reactions = link.reactions(number, geometry.writers as usize)?;
         reactions.add_writer();
         Ok(Writer {
+            epoch: link.epoch(),
             link,
             zone,
             meeting,
             reactions,
             row,
-            serial: serial as u32,
+            serial,
             version,
             settled: 0,
             reacted: 0,
@@ -196,7 +199,7 @@ impl Writer {
     }
 
     fn open_lane(&mut self, channel: &str, ty: TypeDesc, capacity: u64, max_payload: u64) -> Result<Key> {
-        let ask = Ask::OpenLane { writer: self.row, channel: channel.to_owned(), ty, capacity, max_payload };
+        let ask = Ask::OpenLane { writer: self.serial, channel: channel.to_owned(), ty, capacity, max_payload };
         let (told, fds) = self.link.call(ask)?;
         let Tell::LaneMade { lane, channel: index, capacity, max_payload, align } = told else {
             return Err(unexpected("LaneMade", &told));
@@ -320,7 +323,7 @@ impl Writer {
     /// Room for a message behind what the open batch has in this lane.
     #[inline(always)]
     pub(crate) fn claim(&mut self, key: Key, len: usize) -> Result<Claim> {
-        if !self.link.epoch().is_current() {
+        if !self.epoch.is_current() {
             return Err(Error::Forked);
         }
         let lane = match self.lanes.get_mut(key.index as usize) {
@@ -471,10 +474,10 @@ fn wrong_lane() -> Error {
 impl Drop for Writer {
     fn drop(&mut self) {
         // In a forked child all this is the parent's.
-        if self.link.epoch().is_current() {
+        if self.epoch.is_current() {
             self.reactions.remove_writer();
             // Without a broker, the row goes with the process.
-            let _ = self.link.call(Ask::CloseWriter { row: self.row });
+            let _ = self.link.call(Ask::CloseWriter { writer: self.serial });
         }
     }
 }

@@ -116,6 +116,50 @@ impl LaneMap {
         self.capacity
     }
 
+    /// The `len` bytes at `position` of the ring, for its writer to fill: the lane is the caller's, mapped writable, and no
+    /// head is among the bytes. At most the capacity.
+    #[inline(always)]
+    pub fn payload_mut(&mut self, position: u64, len: usize) -> &mut [u8] {
+        let len = len.min(self.capacity as usize);
+        let start = self.view().ring.payload(position);
+        // SAFETY: `capacity` bytes from `start` are mapped contiguously for as long as `self` is borrowed; `&mut self` is the
+        // one handle through which this process writes the lane, and no other process can (the segment is sealed). Views made
+        // meanwhile reach heads only. In a read-only mapping a store would fault: only writers call this.
+        unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) }
+    }
+
+    /// Copies the payload at `position` into `buffer`, word by word, relaxed: sound whatever the writer does meanwhile. At most the
+    /// capacity; `position` is rounded down to 8.
+    #[inline]
+    pub fn copy_payload(&self, position: u64, buffer: &mut [u8]) {
+        let len = buffer.len().min(self.capacity as usize);
+        let start = self.view().ring.payload(position & !7).cast::<AtomicU64>();
+        let (words, rest) = buffer[..len].as_chunks_mut::<8>();
+        for (index, bytes) in words.iter_mut().enumerate() {
+            // SAFETY: `capacity` bytes from `start` are mapped contiguously, and `start` is a multiple of 8.
+            let word = unsafe { start.add(index).as_ref() };
+            *bytes = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        if !rest.is_empty() {
+            // SAFETY: as above; a payload is padded to 8, and `capacity` is a multiple of it.
+            let word = unsafe { start.add(words.len()).as_ref() };
+            rest.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes()[..rest.len()]);
+        }
+    }
+
+    /// The payload in place. At most the capacity.
+    ///
+    /// # Safety
+    /// Nobody writes these bytes while the slice lives.
+    #[inline]
+    pub unsafe fn payload(&self, position: u64, len: usize) -> &[u8] {
+        let len = len.min(self.capacity as usize);
+        let start = self.view().ring.payload(position);
+        // SAFETY: `capacity` bytes from `start` are mapped contiguously for as long as `self` is borrowed; that nobody writes
+        // them is promised by the caller.
+        unsafe { slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
     /// Whether the caller is the process that made this map, and not a forked child of it.
     #[inline(always)]
     pub fn is_current(&self) -> bool {

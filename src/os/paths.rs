@@ -6,6 +6,7 @@
 
 use super::socket::MAX_PATH;
 use crate::error::{Error, Result};
+use crate::sync::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, lstat};
 use nix::unistd::geteuid;
@@ -38,6 +39,18 @@ pub fn default_socket() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A socket path that no other broker has: for a broker embedded in this process, beside the default one.
+///
+/// # Errors
+/// As [`default_socket`].
+pub fn private_socket() -> Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("embedded-{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let runtime = runtime_socket(env::var_os("XDG_RUNTIME_DIR")).filter(|path| path.as_os_str().len() < 60);
+    let beside = runtime.unwrap_or_else(|| shared_socket(geteuid().as_raw()));
+    Ok(beside.with_file_name(name))
+}
+
 /// The socket in the user's runtime directory, if there is one (a relative path is none).
 fn runtime_socket(runtime_directory: Option<OsString>) -> Option<PathBuf> {
     runtime_directory.map(PathBuf::from).filter(|path| path.is_absolute()).map(|path| path.join("syncline/broker.sock"))
@@ -55,8 +68,9 @@ fn shared_socket(uid: u32) -> PathBuf {
 /// [`Error::Io`]: it can not be made, or is not what it must be.
 pub fn prepare_directory(path: &Path) -> Result<()> {
     let uid = geteuid().as_raw();
-    let is_default =
-        path == shared_socket(uid) || Some(path) == runtime_socket(env::var_os("XDG_RUNTIME_DIR")).as_deref();
+    // The directories of the default places; embedded brokers have their sockets there too.
+    let beside = |default: PathBuf| path.parent() == default.parent();
+    let is_default = beside(shared_socket(uid)) || runtime_socket(env::var_os("XDG_RUNTIME_DIR")).is_some_and(beside);
     let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) else {
         return Ok(());
     };
@@ -104,23 +118,32 @@ pub fn check_socket(path: &Path) -> Result<()> {
         }
         Err(errno) => return Err(Error::io(format!("looking at the socket {}", path.display()))(errno.into())),
     };
-    let refused =
-        |kind, what| Err(Error::io(format!("checking the socket {}", path.display()))(io::Error::new(kind, what)));
     if file_type(&stat) != libc::S_IFSOCK {
         let what =
             format!("expected a socket, found a file of mode {:o}; name the broker's in SYNCLINE_SOCKET", stat.st_mode);
-        return refused(io::ErrorKind::InvalidInput, what);
+        return refused(path, io::ErrorKind::InvalidInput, what);
     }
+    check_owner(path, stat.st_uid)
+}
+
+/// For a client: whether whoever owns the socket at `path`, or listens there, is this user or root.
+///
+/// # Errors
+/// [`Error::Io`]: it is somebody else.
+pub fn check_owner(path: &Path, owner: u32) -> Result<()> {
     let uid = geteuid().as_raw();
-    if stat.st_uid != uid && stat.st_uid != 0 {
-        let what = format!(
-            "socket owned by somebody else: expected uid {uid} (you) or 0 (root), found uid {}; start a broker of your own, \
-             or name another socket in SYNCLINE_SOCKET",
-            stat.st_uid
-        );
-        return refused(io::ErrorKind::PermissionDenied, what);
+    if owner == uid || owner == 0 {
+        return Ok(());
     }
-    Ok(())
+    let what = format!(
+        "socket owned by somebody else: expected uid {uid} (you) or 0 (root), found uid {owner}; start a broker of your own, \
+         or name another socket in SYNCLINE_SOCKET"
+    );
+    refused(path, io::ErrorKind::PermissionDenied, what)
+}
+
+fn refused(path: &Path, kind: io::ErrorKind, what: String) -> Result<()> {
+    Err(Error::io(format!("checking the socket {}", path.display()))(io::Error::new(kind, what)))
 }
 
 fn file_type(stat: &FileStat) -> u32 {
@@ -211,7 +234,8 @@ mod tests {
             // SAFETY: the child has this one thread.
             unsafe { env::set_var("XDG_RUNTIME_DIR", place.path()) };
             prepare_directory(&directory.join("broker.sock")).is_err()
-                && prepare_directory(&directory.join("mine")).is_ok()
+                && prepare_directory(&directory.join("embedded-1-0.sock")).is_err()
+                && prepare_directory(&place.path().join("mine.sock")).is_ok()
         });
         assert_eq!(code, 0);
     }

@@ -2,9 +2,11 @@
 
 use super::fork::Epoch;
 use super::mapping::Access;
+use memmap2::{MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
@@ -16,6 +18,8 @@ pub(super) struct Region {
     base: NonNull<u8>,
     len: NonZeroUsize,
     epoch: Epoch,
+    /// What made the mapping, if it shows the segment just once. A mirrored one is made by hand: no library has that.
+    plain: Option<ManuallyDrop<MmapRaw>>,
 }
 
 // SAFETY: a `Region` owns its range of addresses, which every thread of the process shares, and never touches what is there.
@@ -26,9 +30,17 @@ unsafe impl Sync for Region {}
 impl Region {
     /// The whole of a segment of `len` bytes.
     pub(super) fn map(fd: BorrowedFd, len: u64, access: Access) -> io::Result<Region> {
-        let region = Region::reserve(len)?;
-        region.place(fd, 0, 0, len, access)?;
-        region.finish(access)
+        let epoch = Epoch::current()?;
+        let len = usize::try_from(len).ok().and_then(NonZeroUsize::new).ok_or(Errno::EINVAL)?;
+        let mut options = MmapOptions::new();
+        options.len(len.get());
+        let mapped = match access {
+            Access::ReadOnly => options.map_raw_read_only(&fd),
+            Access::ReadWrite => options.map_raw(&fd),
+        };
+        let plain = mapped.map_err(|error| refused(Errno::from_raw(error.raw_os_error().unwrap_or(0)), access))?;
+        let base = NonNull::new(plain.as_mut_ptr()).ok_or(Errno::EINVAL)?;
+        Region { base, len, epoch, plain: Some(ManuallyDrop::new(plain)) }.finish(access)
     }
 
     /// A segment of `header + ring` bytes, and its ring a second time right behind the first.
@@ -69,7 +81,7 @@ impl Region {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
         let base = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags) }?.cast();
-        Ok(Region { base, len, epoch })
+        Ok(Region { base, len, epoch, plain: None })
     }
 
     /// Shows `len` bytes of the file from `offset` on, at `at` bytes into the reservation.
@@ -100,7 +112,13 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if self.is_current() {
+        if !self.is_current() {
+            return;
+        }
+        if let Some(plain) = &mut self.plain {
+            // SAFETY: dropped here and nowhere else.
+            unsafe { ManuallyDrop::drop(plain) };
+        } else {
             // SAFETY: in this process the range is ours, and whatever borrowed from it is gone with the region's borrows. It
             // can not fail for a whole mapping, and if it did, the memory would stay mapped.
             let _ = unsafe { munmap(self.base.cast(), self.len.get()) };

@@ -12,6 +12,7 @@ use crate::error::{Code, Result};
 use crate::ring::floor::JoinError;
 use crate::wire::{LaneInfo, PresenceKind, PresenceWhat, Tell, Wanted, ZoneOptions, check_name};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -166,6 +167,7 @@ impl Registry {
                         ),
                     )),
                 }),
+                Err(error) if error.kind() == ErrorKind::InvalidData => Err(None),
                 Err(error) => Err(Some(system("mapping a lane", error))),
             };
             match attempt {

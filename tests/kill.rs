@@ -210,6 +210,9 @@ fn no_reader_ever_sees_part_of_a_killed_writers_batch() {
         sealer.races()
     );
     assert!(stats.buried > 0, "no writer was killed in the middle of a commit over several lanes");
-    assert!(stats.completed > 0 || kills < 1000, "no writer was killed between showing a commit and storing its version");
+    assert!(
+        stats.completed > 0 || kills < 1000,
+        "no writer was killed between showing a commit and storing its version"
+    );
     assert!(commits > kills * 10, "the writers were killed before they did anything");
 }

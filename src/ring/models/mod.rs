@@ -242,7 +242,8 @@ impl<'a> Writer<'a> {
 
     /// Before any commit.
     fn settle(&mut self) {
-        sequencer::settle(self.segments.zone(), self.row, self.version, &mut self.settled);
+        let zone = self.segments.zone();
+        sequencer::settle(zone.header, || zone, self.row, self.version, &mut self.settled);
     }
 
     fn store_version(&mut self) {
@@ -252,6 +253,14 @@ impl<'a> Writer<'a> {
 
     /// Publishes a message of one word; false: there is no room.
     fn publish(&mut self, index: usize, value: u64) -> bool {
+        if let Some(claim) = self.lanes[index].1.claim_easy(8) {
+            self.fill(index, claim, value);
+            self.settle();
+            let (number, lane, _) = &mut self.lanes[index];
+            lane.show_easy(self.segments.lane(*number), claim, self.version + 1);
+            self.store_version();
+            return true;
+        }
         let Some(claim) = self.claim(index, 1) else { return false };
         self.fill(index, claim, value);
         self.settle();

@@ -60,7 +60,8 @@ fn a_stale_writer_overwrites_nothing() {
         survives(
             |segments| {
                 let mut settled = 0;
-                sequencer::settle(segments.zone(), 0, 0, &mut settled);
+                let zone = segments.zone();
+                sequencer::settle(zone.header, || zone, 0, 0, &mut settled);
             },
             segments,
         );

@@ -67,7 +67,7 @@ struct LaneOut {
     floor: Floor,
     max_payload: u64,
     /// The channel's bit on the live bell.
-    mask: u32,
+    mask: bell::Mask,
     number: u64,
     channel: String,
 }
@@ -229,7 +229,7 @@ impl Writer {
             ring: lane::Writer::new(capacity, u64::from(align)),
             floor: Floor::new(lane),
             max_payload,
-            mask: bell::bit(u64::from(index)),
+            mask: bell::Mask::of(bell::bit(u64::from(index))),
             number: lane,
             channel: channel.to_owned(),
         });
@@ -327,7 +327,7 @@ impl Writer {
         self.link.check_fork()?;
         let sealed = sequencer::edge(self.zone.view(), &mut self.scratch, &mut self.races);
         // Whoever flipped the generation may have died before it rang.
-        bell::ring(&self.bells.synced.0, u32::MAX, self.fence, waiting::wake);
+        bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
         sealed.map_err(|sequencer::Overtaken| Error::Timeout)
     }
 
@@ -468,11 +468,11 @@ impl Writer {
         }
         self.before_commit();
         let version = self.version + 1;
-        let mut mask = 0;
+        let mut mask = bell::Mask::of(0);
         for &index in &self.touched {
             let lane = &mut self.lanes[index as usize];
             lane.ring.show_batch(lane.map.view(), count > 1);
-            mask |= lane.mask;
+            mask = mask.and(lane.mask);
         }
         self.own.version.store(version, order::COMMIT.get());
         self.version = version;

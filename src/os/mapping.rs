@@ -174,7 +174,7 @@ impl LaneMap {
     #[inline]
     pub fn copy_payload(&self, position: u64, buffer: &mut [u8]) {
         let len = buffer.len().min(self.capacity as usize);
-        let start = self.view().ring.payload(position & !7).cast::<AtomicU64>();
+        let start = self.view().ring.payload(position).cast::<AtomicU64>();
         let (words, rest) = buffer[..len].as_chunks_mut::<8>();
         for (index, bytes) in words.iter_mut().enumerate() {
             // SAFETY: `capacity` bytes from `start` are mapped contiguously, and `start` is a multiple of 8.

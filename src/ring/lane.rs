@@ -129,11 +129,8 @@ impl Writer {
     /// Where the next frame's head goes: its payload is aligned.
     #[inline(always)]
     fn next_head(&self) -> u64 {
-        if self.align > 8 {
-            (self.pending + FRAME_HEADER).next_multiple_of(self.align) - FRAME_HEADER
-        } else {
-            self.pending
-        }
+        // `align` is a power of two.
+        ((self.pending + FRAME_HEADER + self.align - 1) & !(self.align - 1)) - FRAME_HEADER
     }
 
     /// Room for a single message that needs nothing else done: neither the floor nor a page's mark. `None`: ask

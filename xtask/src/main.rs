@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `cargo xtask full NAME`.
 
 mod full;
+mod mutants;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ cargo xtask COMMAND
   test          every test: unit, integration and C tests, documentation examples, and the models under loom
   full NAME     the full form of a test that runs in a quick form otherwise; its result goes to docs/full/NAME.md
                 (no NAME: lists them)
+  mutants [--write] [SITE]...
+                weakens every memory ordering of src/ring, one at a time, and runs the models: each has to fail.
+                SITE: only those whose names begin so; --write: puts the result into docs/mutants.md
 ";
 
 fn main() -> ExitCode {
@@ -20,6 +24,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["test"] => test::run(),
         ["full", names @ ..] => full::run(names),
+        ["mutants", rest @ ..] => mutants::run(rest.iter().map(|&word| word.to_owned()).collect()),
         _ => Err(HELP.to_owned()),
     };
     match result {

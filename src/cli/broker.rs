@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Runs `broker`.
 pub(super) fn run(socket: Option<PathBuf>) -> Outcome {
     let interrupt = Interrupt::catch()?;
-    let mut broker = Broker::bind(Config { socket, ..Config::default() })?;
+    let broker = Broker::bind(Config { socket, ..Config::default() })?;
     let stopper = broker.stopper();
     std::thread::Builder::new()
         .name("signals".to_owned())

@@ -4,6 +4,7 @@
 //! exit status and at most one line on standard error ([`exit`]).
 
 mod arguments;
+mod bench;
 mod broker;
 mod demo;
 mod exit;
@@ -60,6 +61,9 @@ enum Command {
     Watch(watch::Arguments),
     /// Show the main job on this host's own figures, or (`demo torn`) why edges are needed
     Demo(demo::Arguments),
+    /// Measure latency, throughput and commits, against the bare limits of this machine
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// A process of a demo
     #[command(hide = true)]
     DemoPart(demo::part::Arguments),
@@ -103,6 +107,7 @@ fn run(command: Command, place: &Place) -> Outcome {
         Command::Ls(arguments) => list::run(&arguments, place),
         Command::Watch(arguments) => watch::run(&arguments, place),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(bench) => bench::run(&bench, place),
         Command::DemoPart(arguments) => demo::part::run(&arguments, place),
     }
 }

@@ -241,6 +241,17 @@ impl Writer {
         self.room_timeout = timeout;
     }
 
+    /// The longest message that a lane takes, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a lane of another writer.
+    pub fn max_len<P: ?Sized>(&self, lane: Lane<P>) -> Result<u64> {
+        match self.lanes.get(lane.key.index as usize) {
+            Some(open) if lane.key.writer == self.serial => Ok(open.max_payload),
+            _ => Err(wrong_lane()),
+        }
+    }
+
     /// Publishes one message: a commit of its own.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub struct Writer {
     withheld: u64,
     /// Nothing may be written at or after this position: the floor plus the capacity.
     limit: u64,
-    /// What ends below this needs neither room nor a mark: the limit, or the end of the tail's page.
+    /// What ends below this needs neither room nor a mark nor padding: the limit, or the end of the tail's page.
     easy: u64,
     /// Sequence number of the next message committed.
     sequence: u64,
@@ -93,7 +93,7 @@ impl Writer {
             pending_count: 0,
             withheld: EMPTY,
             limit: capacity,
-            easy: capacity / PAGES,
+            easy: if align <= 8 { capacity / PAGES } else { 0 },
             sequence: 0,
             page_shift,
             align: align.max(8),
@@ -123,7 +123,8 @@ impl Writer {
 
     fn set_easy(&mut self) {
         let page_end = ((self.tail >> self.page_shift) + 1) << self.page_shift;
-        self.easy = page_end.min(self.limit);
+        // Larger alignments may need padding: never easy.
+        self.easy = if self.align == 8 { page_end.min(self.limit) } else { 0 };
     }
 
     /// Where the next frame's head goes: its payload is aligned.
@@ -137,17 +138,19 @@ impl Writer {
     /// [`Writer::claim`]. Not during a batch.
     #[inline(always)]
     pub fn claim_easy(&self, len: u32) -> Option<Claim> {
-        let claim = Claim { head: self.next_head(), len };
+        let claim = Claim { head: self.pending, len };
         (claim.end() + 8 <= self.easy).then_some(claim)
     }
 
     /// [`Writer::show`] and [`Writer::committed`] in one, for an easy claim; the row's version must be stored next.
     #[inline(always)]
     pub fn show_easy(&mut self, lane: Lane<'_>, claim: Claim, version: u64) {
-        let (position, head) = self.prepare(lane, claim, version);
-        lane.ring.word(position).store(head, FRAME_SHOW.get());
-        self.tail = claim.end();
-        self.pending = claim.end();
+        let end = claim.end();
+        lane.ring.word(claim.head + 8).store(version, RELAXED.get());
+        lane.ring.word(end).store(EMPTY, RELAXED.get());
+        lane.ring.word(claim.head).store(frame::message(claim.len), FRAME_SHOW.get());
+        self.tail = end;
+        self.pending = end;
         self.sequence += 1;
     }
 

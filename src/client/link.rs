@@ -40,6 +40,8 @@ struct State {
     watched: bool,
     reading: bool,
     lost: bool,
+    /// Why, if the broker said so.
+    refused: Option<(i32, String)>,
 }
 
 impl Link {
@@ -136,9 +138,7 @@ impl Link {
     pub(crate) fn next_reply(&self, id: u32, timeout: Duration) -> Result<Parcel> {
         let taken = self.wait(timeout, |state| state.replies.get_mut(&id).and_then(VecDeque::pop_front))?;
         match taken {
-            (Tell::Refused { code, text }, _) => {
-                Err(Error::Refused { code: Code::from_number(code).unwrap_or(Code::Internal), text })
-            }
+            (Tell::Refused { code, text }, _) => Err(refusal(code, text)),
             parcel => Ok(parcel),
         }
     }
@@ -197,6 +197,9 @@ impl Link {
         loop {
             if let Some(taken) = take(&mut state) {
                 return Ok(taken);
+            }
+            if let Some((code, text)) = state.refused.clone() {
+                return Err(refusal(code, text));
             }
             if state.lost {
                 let gone = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the broker has gone");
@@ -267,12 +270,20 @@ impl State {
                     return Err(std::io::ErrorKind::OutOfMemory.into());
                 }
             }
+            Tell::Refused { code, text } if id == 0 => {
+                self.lost = true;
+                self.refused = Some((code, text));
+            }
             Tell::Presence(presence) if self.watched => self.presence.push_back(presence),
             // An answer that nobody waits for any more.
             _ => {}
         }
         Ok(true)
     }
+}
+
+fn refusal(code: i32, text: String) -> Error {
+    Error::Refused { code: Code::from_number(code).unwrap_or(Code::Internal), text }
 }
 
 /// The broker said something that does not answer what was asked.

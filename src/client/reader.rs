@@ -21,7 +21,7 @@ use std::time::Duration;
 /// How often a reader follows a generation ring that turns faster than it can look before it lets its caller breathe.
 const ERA_TRIES: u32 = 64;
 /// A take-in of this many messages may have been cut short by a full socket: ask the broker whether that was all.
-const LARGE_TAKE_IN: usize = 32;
+const LARGE_TAKE_IN: usize = 3;
 
 /// Where a new reader starts in the lanes that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -19,6 +19,7 @@ use bytemuck::NoUninit;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A lane of one writer, typed by what it carries; from [`LaneBuilder::open`]. A lane of another writer is refused.
@@ -48,11 +49,28 @@ impl<P: ?Sized> Lane<P> {
     }
 }
 
+/// The tag of the next writer of this process.
+static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
+
 /// Which lane of which writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) index: u32,
-    writer: u64,
+    writer: u32,
+}
+
+#[cfg(feature = "capi")]
+impl Key {
+    /// As one number, for C.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.writer) << 32 | u64::from(self.index)
+    }
+
+    /// From that number; any number makes a key, which then may be nobody's.
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u64) -> Key {
+        Key { index: bits as u32, writer: (bits >> 32) as u32 }
+    }
 }
 
 /// One lane as its writer sees it.
@@ -129,8 +147,10 @@ pub struct Writer {
     meeting: MeetingMap,
     reactions: Arc<Reactions>,
     row: u32,
-    /// Tells this writer's lanes from those of others in this process.
+    /// The broker's number for this writer.
     serial: u64,
+    /// Tells this writer's lanes from those of others in this process, of whatever broker they are.
+    tag: u32,
     /// Version of the last commit.
     version: u64,
     /// The last era whose closing this writer has reacted to.
@@ -172,6 +192,7 @@ impl Writer {
             reactions,
             row,
             serial,
+            tag: NEXT_TAG.fetch_add(1, Ordering::Relaxed),
             version,
             settled: 0,
             reacted: 0,
@@ -216,7 +237,7 @@ impl Writer {
             number: lane,
             channel: channel.to_owned(),
         });
-        Ok(Key { index: (self.lanes.len() - 1) as u32, writer: self.serial })
+        Ok(Key { index: (self.lanes.len() - 1) as u32, writer: self.tag })
     }
 
     /// How long `publish`, `loan` and `push` wait for room in a lane before they say [`Error::Full`]; not at all by default.
@@ -324,7 +345,7 @@ impl Writer {
             return Err(Error::Forked);
         }
         let lane = match self.lanes.get_mut(key.index as usize) {
-            Some(lane) if key.writer == self.serial => lane,
+            Some(lane) if key.writer == self.tag => lane,
             _ => return Err(wrong_lane()),
         };
         if len as u64 > lane.max_payload || self.version >= MAX_VERSION {
@@ -451,10 +472,9 @@ impl Writer {
         }
     }
 
-    /// The key of an open lane, by its index.
     #[cfg(feature = "capi")]
-    pub(crate) fn key_at(&self, index: u32) -> Key {
-        Key { index, writer: self.serial }
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.link.check_fork()
     }
 }
 

@@ -11,6 +11,8 @@ mod sync;
 pub mod broker;
 #[cfg(not(loom))]
 mod client;
+#[cfg(all(feature = "capi", not(loom)))]
+mod ffi;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod os;

@@ -252,7 +252,7 @@ impl Reader {
         Ok(any)
     }
 
-    fn check_fork(&self) -> Result<()> {
+    pub(crate) fn check_fork(&self) -> Result<()> {
         self.link.check_fork()
     }
 
@@ -326,7 +326,11 @@ impl Reader {
         Ok(self.zone.view().generation())
     }
 
-    fn spin_for<R>(&mut self, timeout: Duration, mut poll: impl FnMut(&mut Self) -> Result<Option<R>>) -> Result<R> {
+    pub(crate) fn spin_for<R>(
+        &mut self,
+        timeout: Duration,
+        mut poll: impl FnMut(&mut Self) -> Result<Option<R>>,
+    ) -> Result<R> {
         let mut deadline = None;
         loop {
             // The clock is looked at rarely: it costs as much as many polls.
@@ -342,7 +346,11 @@ impl Reader {
         }
     }
 
-    fn wait_for<R>(&mut self, timeout: Duration, mut poll: impl FnMut(&mut Self) -> Result<Option<R>>) -> Result<R> {
+    pub(crate) fn wait_for<R>(
+        &mut self,
+        timeout: Duration,
+        mut poll: impl FnMut(&mut Self) -> Result<Option<R>>,
+    ) -> Result<R> {
         let deadline = Deadline::after(timeout);
         if let Some(found) = waiting::spin(|| poll(self))? {
             return Ok(found);
@@ -454,12 +462,17 @@ impl Reader {
         Ok(None)
     }
 
-    /// Ends the era begun and begins the next one that is sealed and whole: its number and whether it is merged.
-    fn begin_next_era(&mut self) -> Result<Option<(u64, bool)>> {
+    pub(crate) fn check_synced(&self) -> Result<()> {
         self.check_fork()?;
-        if !self.synced {
-            return Err(Error::Invalid("a live reader has no eras: open it with `.synced()`".to_owned()));
+        if self.synced {
+            return Ok(());
         }
+        Err(Error::Invalid("a live reader has no eras: open it as a synced one".to_owned()))
+    }
+
+    /// Ends the era begun and begins the next one that is sealed and whole: its number and whether it is merged.
+    pub(crate) fn begin_next_era(&mut self) -> Result<Option<(u64, bool)>> {
+        self.check_synced()?;
         self.finish_era()?;
         for _ in 0..ERA_TRIES {
             let generation = self.zone.view().generation();
@@ -562,6 +575,13 @@ impl Reader {
     /// Copies a message out; `buffer` is as long as it.
     pub(crate) fn copy_payload(&self, taken: &Taken, buffer: &mut [u8]) {
         self.lanes[taken.lane].map.copy_payload(taken.frame.payload, buffer);
+    }
+
+    /// Where the message is. Valid to read from until it is released, though its writer may be writing there.
+    #[cfg(feature = "capi")]
+    #[inline(always)]
+    pub(crate) fn payload_pointer(&self, taken: &Taken) -> *const u8 {
+        self.lanes[taken.lane].map.view().ring.payload(taken.frame.payload).as_ptr()
     }
 
     /// The message in place.

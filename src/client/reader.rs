@@ -9,6 +9,7 @@ use super::reactions::Reactions;
 use super::waiting::{self, Deadline};
 use super::zone::Zone;
 use crate::error::{Error, Result};
+use crate::os::fork::Epoch;
 use crate::os::mapping::{Access, MeetingMap, ZoneMap};
 use crate::ring::{bell, order, sequencer};
 use crate::wire::{Ask, LaneInfo, Tell, TypeDesc, Wanted};
@@ -100,6 +101,7 @@ impl ReaderBuilder {
 /// A *live* reader is handed each message as soon as it is committed, in order of each lane. A *synced* reader is handed whole eras, as
 /// they are sealed. Writers do not overwrite what a reader has not taken: one that stops taking holds them up ([`Error::Full`]).
 pub struct Reader {
+    epoch: Epoch,
     link: Arc<Link>,
     zone: ZoneMap,
     meeting: MeetingMap,
@@ -158,6 +160,7 @@ impl Reader {
         let meeting =
             MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
         let mut reader = Reader {
+            epoch: link.epoch(),
             reactions: link.reactions(number, geometry.writers as usize)?,
             link: link.clone(),
             roster: zone.view().header.roster.0.load(order::ROSTER_SEE.get()),
@@ -252,8 +255,9 @@ impl Reader {
         Ok(any)
     }
 
+    #[inline(always)]
     pub(crate) fn check_fork(&self) -> Result<()> {
-        self.link.check_fork()
+        if self.epoch.is_current() { Ok(()) } else { Err(Error::Forked) }
     }
 
     /// The next message, if there is one now. Synced: of the era begun, or of the next sealed one.
@@ -596,7 +600,7 @@ impl Reader {
     /// Done with a message.
     #[inline(always)]
     pub(crate) fn release(&self, taken: &Taken) {
-        if self.link.epoch().is_current() {
+        if self.epoch.is_current() {
             self.lanes[taken.lane].release(&self.meeting, self.fence);
         }
     }
@@ -622,7 +626,7 @@ enum Before {
 impl Drop for Reader {
     fn drop(&mut self) {
         // In a forked child these are the parent's.
-        if self.link.epoch().is_current() {
+        if self.epoch.is_current() {
             self.link.close_inbox(self.id);
             // Without a broker, the entries go with the process.
             let _ = self.link.call(Ask::CloseReader { reader: self.id });

@@ -9,6 +9,7 @@ use super::waiting::{self, Deadline};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::lane::{MAX_VERSION, PAGES};
+use crate::os::fork::Epoch;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, ZoneMap};
 use crate::ring::floor::{Floor, HeldUp};
 use crate::ring::lane::{self, Claim, NoRoom};
@@ -142,6 +143,7 @@ impl<'w> LaneBuilder<'w> {
 /// needs_sync::<syncline::Writer>();
 /// ```
 pub struct Writer {
+    epoch: Epoch,
     link: Arc<Link>,
     zone: ZoneMap,
     meeting: MeetingMap,
@@ -186,6 +188,7 @@ impl Writer {
         let reactions = link.reactions(number, geometry.writers as usize)?;
         reactions.add_writer();
         Ok(Writer {
+            epoch: link.epoch(),
             link,
             zone,
             meeting,
@@ -341,7 +344,7 @@ impl Writer {
     /// Room for a message behind what the open batch has in this lane.
     #[inline(always)]
     pub(crate) fn claim(&mut self, key: Key, len: usize) -> Result<Claim> {
-        if !self.link.epoch().is_current() {
+        if !self.epoch.is_current() {
             return Err(Error::Forked);
         }
         let lane = match self.lanes.get_mut(key.index as usize) {
@@ -491,7 +494,7 @@ fn wrong_lane() -> Error {
 impl Drop for Writer {
     fn drop(&mut self) {
         // In a forked child all this is the parent's.
-        if self.link.epoch().is_current() {
+        if self.epoch.is_current() {
             self.reactions.remove_writer();
             // Without a broker, the row goes with the process.
             let _ = self.link.call(Ask::CloseWriter { writer: self.serial });

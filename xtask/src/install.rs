@@ -12,24 +12,18 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The library's name in programs that were linked against it: `build.rs` gives it that. It changes with what breaks them.
 const SONAME: &str = "libsyncline.so.0";
 
-const USAGE: &str = "usage: cargo xtask install --prefix DIR";
-
 /// Builds the library and installs it.
-pub fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
-    let ["--prefix", prefix] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
-        return Err(USAGE.into());
-    };
+pub fn run(prefix: &str) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(prefix)?;
     // The text in syncline.pc must not depend on where it is read.
     let prefix = fs::canonicalize(prefix)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in the workspace")?;
+    let root = crate::root();
     let version = version(&fs::read_to_string(root.join("Cargo.toml"))?)?;
-    let built = build(root)?;
+    let built = build(&root)?;
 
     let (include, lib) = (prefix.join("include"), prefix.join("lib"));
     fs::create_dir_all(&include)?;
@@ -56,14 +50,9 @@ pub fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
 /// Builds the library without the command line's dependencies; returns the directory that it is in.
 fn build(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "--package", "syncline", "--lib", "--no-default-features", "--features", "capi"])
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(root)
-        .status()?;
-    if status.success() { Ok(target.join("release")) } else { Err("the library does not build".into()) }
+    let build = ["build", "--release", "--package", "syncline", "--lib", "--no-default-features", "--features", "capi"];
+    crate::succeed(crate::cargo(&build).arg("--target-dir").arg(&target))?;
+    Ok(target.join("release"))
 }
 
 /// The package's version, from its manifest.

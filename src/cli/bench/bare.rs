@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the ring's slots: the same as a lane's in these benchmarks.
 pub(super) const RING_BYTES: usize = 256 << 10;
+/// The largest message, in bytes.
+pub(super) const LARGEST: usize = 64 << 20;
 /// Bytes of the arena's words, each used one on lines of its own.
 const WORDS_BYTES: usize = 4096;
 const BALL: usize = 0;
@@ -28,7 +30,7 @@ impl Arena {
         let open = || {
             let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
             // A ring of at least two slots of the largest message.
-            file.set_len((WORDS_BYTES + (256 << 20)) as u64)?;
+            file.set_len((WORDS_BYTES + 2 * LARGEST) as u64)?;
             MmapRaw::map_raw(&file)
         };
         Ok(Arena { map: open().map_err(Error::io(format!("mapping {}", path.display())))? })

@@ -11,9 +11,10 @@ mod peer;
 mod report;
 mod throughput;
 
+use crate::client::Bus;
 use crate::error::{Error, Result};
 use clap::{Args, Subcommand};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What to measure.
@@ -53,12 +54,44 @@ pub(crate) struct Options {
 impl Options {
     fn sizes(&self, default: &[usize]) -> Result<Vec<usize>> {
         let sizes = if self.size.is_empty() { default.to_vec() } else { self.size.clone() };
-        match sizes.iter().find(|&&size| size == 0 || size % 8 != 0 || size > 64 << 20) {
+        match sizes.iter().find(|&&size| size == 0 || size % 8 != 0 || size > bare::LARGEST) {
             Some(size) => {
                 Err(Error::Invalid(format!("--size {size}: expected a multiple of 8 from 8 to 67108864 bytes")))
             }
             None => Ok(sizes),
         }
+    }
+}
+
+/// An embedded broker, and memory for the bare references.
+struct Stage {
+    bus: Bus,
+    arena: PathBuf,
+}
+
+impl Stage {
+    fn new() -> Result<Stage> {
+        let bus = Bus::embedded()?;
+        // In memory, beside the socket's name but not its directory: a file on a disk would be written back.
+        let name = bus.socket().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let arena = Path::new("/dev/shm").join(format!("syncline-bench-{name}"));
+        Ok(Stage { bus, arena })
+    }
+
+    fn arena(&self) -> Result<bare::Arena> {
+        bare::Arena::open(&self.arena)
+    }
+
+    fn other(&self, core: usize) -> Result<peer::Other> {
+        // Made before the other process looks for it.
+        self.arena()?;
+        peer::Other::start(self.bus.socket(), &self.arena, core)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.arena);
     }
 }
 

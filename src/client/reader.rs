@@ -125,7 +125,7 @@ pub struct Reader {
     cuts: Vec<Option<u64>>,
     /// Synced: an era is being handed out.
     in_era: bool,
-    /// Synced: no era was handed out yet, so the next may not be whole.
+    /// Synced: parts of the era that was open when this reader came are missing, so the next may not be whole.
     first: bool,
 }
 
@@ -190,18 +190,44 @@ impl Reader {
 
     /// Goes to where this reader starts.
     fn seek(&mut self, start: Start) -> Result<()> {
-        let zone = self.zone.view();
         if self.synced {
-            self.era = zone.generation();
-            if start == Start::Oldest {
-                self.era = sequencer::oldest_era(zone, self.era) - 1;
-            }
-            return Ok(());
+            return self.seek_era(start);
         }
+        let zone = self.zone.view();
         if start == Start::Latest {
             for lane in &mut self.lanes {
                 lane.skip_to_latest(zone, &self.meeting)?;
                 lane.release(&self.meeting, self.fence);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the beginning of the first era to hand out: the next one, or the oldest of which nothing is missing. If there is none
+    /// yet (a lane has lost a part of the era that is open now), the first whole one is found as eras are sealed.
+    fn seek_era(&mut self, start: Start) -> Result<()> {
+        for _ in 0..ERA_TRIES {
+            let generation = self.zone.view().generation();
+            let oldest = match (start, sequencer::oldest_era(self.zone.view(), generation)) {
+                (Start::Latest, _) => generation + 1,
+                (Start::Oldest, 1) => 1,
+                // The era before has to be known.
+                (Start::Oldest, oldest) => oldest + 1,
+            };
+            self.era = generation;
+            let mut gone = false;
+            for era in oldest..=generation + 1 {
+                match self.skip_before(era)? {
+                    Before::Whole => {
+                        (self.era, self.first) = (era - 1, false);
+                        return Ok(());
+                    }
+                    Before::Parts => {}
+                    Before::Gone => gone = true,
+                }
+            }
+            if !gone {
+                return Ok(());
             }
         }
         Ok(())
@@ -524,7 +550,10 @@ impl Reader {
             merged = false;
             match self.skip_before(era)? {
                 Before::Whole => {}
-                Before::Parts => return self.skip_first(era),
+                Before::Parts => {
+                    self.era = era;
+                    return Ok(Begun::Skipped);
+                }
                 Before::Gone => return Ok(Begun::Gone),
             }
         }
@@ -557,12 +586,6 @@ impl Reader {
             whole &= lane.is_whole_after(cut);
         }
         Ok(if whole { Before::Whole } else { Before::Parts })
-    }
-
-    /// Skips an era of which parts were gone when this reader came.
-    fn skip_first(&mut self, era: u64) -> Result<Begun> {
-        self.era = era;
-        Ok(Begun::Skipped)
     }
 
     pub(crate) fn lane_info(&self, taken: &Taken) -> &LaneInfo {

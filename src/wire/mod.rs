@@ -91,3 +91,9 @@ pub fn hello_version(bytes: &[u8]) -> Option<(u32, u32)> {
     let protocol = u32::take(&mut input).ok()?;
     (tag == ask::HELLO).then_some((id, protocol))
 }
+
+/// The id of a packet that may otherwise be anything; 0 if it is too short for one.
+pub fn id_of(bytes: &[u8]) -> u32 {
+    let mut input = Input::new(bytes);
+    u16::take(&mut input).and_then(|_tag| u32::take(&mut input)).unwrap_or(0)
+}

@@ -16,7 +16,7 @@ impl Source {
 
     pub(super) fn number(&mut self) -> u64 {
         // Small numbers often, so that lengths and options vary.
-        let wide = self.byte() % 4 == 0;
+        let wide = self.byte().is_multiple_of(4);
         let count = if wide { 8 } else { 1 };
         (0..count).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }

@@ -71,7 +71,7 @@ enum Link {
     Static,
 }
 
-/// A compiled program in a directory of its own, with a broker to talk to.
+/// A compiled program in a directory of its own, which goes with it.
 struct Program {
     directory: TempDir,
 }
@@ -276,7 +276,8 @@ fn rust_publishes_to_c_live() {
 fn a_forked_child_in_c_connects_anew() {
     let bus = Bus::embedded().unwrap();
     let mut reader = bus.zone("plant").reader("rust").channel::<[u8]>("status").open().unwrap();
-    let child = Program::compile("examples/c/daemon.c", Link::Shared).start(&bus, &[]);
+    let program = Program::compile("examples/c/daemon.c", Link::Shared);
+    let child = program.start(&bus, &[]);
     let mut said = Vec::new();
     while said.len() < 3 {
         match reader.recv(LONG) {

@@ -107,7 +107,7 @@ pub unsafe extern "C" fn syncline_bus_wait_readers(
 pub unsafe extern "C" fn syncline_bus_list(bus: *mut BusHandle, listing: *mut *mut ListingHandle) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (bus, listing) = unsafe { (shared(bus, "bus")?, out(listing, ptr::null_mut(), "listing")?) };
+        let (listing, bus) = unsafe { (out(listing, ptr::null_mut(), "listing")?, shared(bus, "bus")?) };
         let listed = ListingHandle::new(&bus.bus.list()?);
         *listing = Box::into_raw(Box::new(listed));
         Ok(0)
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn syncline_bus_watch(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (bus, watch) = unsafe { (shared(bus, "bus")?, out(watch, ptr::null_mut(), "watch")?) };
+        let (watch, bus) = unsafe { (out(watch, ptr::null_mut(), "watch")?, shared(bus, "bus")?) };
         let zone = if zone.is_null() {
             None
         } else {

@@ -143,7 +143,7 @@ impl ListingHandle {
 pub unsafe extern "C" fn syncline_listing_next(listing: *mut ListingHandle, item: *mut *const CItem) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (listing, item) = unsafe { (handle(listing, "listing")?, out(item, ptr::null(), "item")?) };
+        let (item, listing) = unsafe { (out(item, ptr::null(), "item")?, handle(listing, "listing")?) };
         listing.last = listing.items.next();
         let Some(last) = &listing.last else { return Ok(0) };
         *item = &raw const last.shown;

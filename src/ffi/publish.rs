@@ -42,7 +42,7 @@ pub unsafe extern "C" fn syncline_writer_loan(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (writer, data) = unsafe { (handle(writer, "writer")?, out(data, ptr::null_mut(), "data")?) };
+        let (data, writer) = unsafe { (out(data, ptr::null_mut(), "data")?, handle(writer, "writer")?) };
         let key = Key::from_bits(lane);
         writer.check_no_loan()?;
         let claim =

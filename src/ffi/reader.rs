@@ -146,8 +146,8 @@ pub unsafe extern "C" fn syncline_reader_open(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for the three calls.
-        let (bus, options, reader) =
-            unsafe { (shared(bus, "bus")?, args::sized(options)?, out(reader, ptr::null_mut(), "reader")?) };
+        let (reader, bus, options) =
+            unsafe { (out(reader, ptr::null_mut(), "reader")?, shared(bus, "bus")?, args::sized(options)?) };
         check_zero(options.zero, ReaderOptions::NAME)?;
         // SAFETY: as above.
         let (zone, name) = unsafe { (text(options.zone, "zone name")?, text(options.name, "reader name")?) };
@@ -198,7 +198,7 @@ unsafe fn take(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (reader, message) = unsafe { (handle(reader, "reader")?, out(message, ptr::null(), "message")?) };
+        let (message, reader) = unsafe { (out(message, ptr::null(), "message")?, handle(reader, "reader")?) };
         reader.release();
         match poll(&mut reader.reader) {
             Ok(Some(taken)) => {
@@ -261,7 +261,7 @@ unsafe fn begin(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (reader, era) = unsafe { (handle(reader, "reader")?, out(era, ptr::null(), "era")?) };
+        let (era, reader) = unsafe { (out(era, ptr::null(), "era")?, handle(reader, "reader")?) };
         reader.release();
         match poll(&mut reader.reader) {
             Ok(Some((number, merged))) => {
@@ -358,7 +358,7 @@ pub unsafe extern "C" fn syncline_message_copy(reader: *mut ReaderHandle, buffer
 pub unsafe extern "C" fn syncline_message_era(reader: *mut ReaderHandle, era: *mut u64) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (reader, era) = unsafe { (handle(reader, "reader")?, out(era, 0, "era")?) };
+        let (era, reader) = unsafe { (out(era, 0, "era")?, handle(reader, "reader")?) };
         let found = reader.reader.era_of(reader.present()?);
         *era = found.unwrap_or(0);
         Ok(c_int::from(found.is_some()))
@@ -388,7 +388,7 @@ pub unsafe extern "C" fn syncline_reader_release(reader: *mut ReaderHandle) -> c
 pub unsafe extern "C" fn syncline_reader_closed(reader: *mut ReaderHandle, closed: *mut *const CClosed) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (reader, closed) = unsafe { (handle(reader, "reader")?, out(closed, ptr::null(), "closed")?) };
+        let (closed, reader) = unsafe { (out(closed, ptr::null(), "closed")?, handle(reader, "reader")?) };
         reader.reader.check_fork()?;
         let Some(last) = &reader.closed else { return Ok(0) };
         *closed = &raw const *last.shown;
@@ -404,7 +404,7 @@ pub unsafe extern "C" fn syncline_reader_closed(reader: *mut ReaderHandle, close
 pub unsafe extern "C" fn syncline_reader_lanes(reader: *mut ReaderHandle, lanes: *mut usize) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (reader, lanes) = unsafe { (handle(reader, "reader")?, out(lanes, 0, "lanes")?) };
+        let (lanes, reader) = unsafe { (out(lanes, 0, "lanes")?, handle(reader, "reader")?) };
         reader.reader.check_fork()?;
         *lanes = reader.reader.lanes();
         Ok(0)
@@ -419,7 +419,7 @@ pub unsafe extern "C" fn syncline_reader_lanes(reader: *mut ReaderHandle, lanes:
 pub unsafe extern "C" fn syncline_reader_generation(reader: *mut ReaderHandle, generation: *mut u64) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (reader, generation) = unsafe { (handle(reader, "reader")?, out(generation, 0, "generation")?) };
+        let (generation, reader) = unsafe { (out(generation, 0, "generation")?, handle(reader, "reader")?) };
         *generation = reader.reader.generation()?;
         Ok(0)
     })

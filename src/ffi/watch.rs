@@ -76,7 +76,7 @@ pub unsafe extern "C" fn syncline_watch_next(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (watch, event) = unsafe { (handle(watch, "watch")?, out(event, ptr::null(), "event")?) };
+        let (event, watch) = unsafe { (out(event, ptr::null(), "event")?, handle(watch, "watch")?) };
         let Some(presence) = in_time(watch.watch.next(args::timeout(timeout_ns)))? else { return Ok(0) };
         *event = &raw const *watch.last.insert(Event::new(&presence)).shown;
         Ok(1)

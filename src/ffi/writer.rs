@@ -158,8 +158,8 @@ pub unsafe extern "C" fn syncline_writer_open(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for the three calls.
-        let (bus, options, writer) =
-            unsafe { (shared(bus, "bus")?, args::sized(options)?, out(writer, ptr::null_mut(), "writer")?) };
+        let (writer, bus, options) =
+            unsafe { (out(writer, ptr::null_mut(), "writer")?, shared(bus, "bus")?, args::sized(options)?) };
         check_zero(options.zero, WriterOptions::NAME)?;
         // SAFETY: as above.
         let (zone, name) = unsafe { (text(options.zone, "zone name")?, text(options.name, "writer name")?) };
@@ -187,12 +187,12 @@ pub unsafe extern "C" fn syncline_lane_open(
 ) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for the four calls.
-        let (writer, channel, ty, lane) = unsafe {
+        let (lane, writer, channel, ty) = unsafe {
             (
+                out(lane, u64::MAX, "lane")?,
                 handle(writer, "writer")?,
                 text(channel, "channel name")?,
                 types::describe(ty)?.unwrap_or_else(TypeDesc::bytes),
-                out(lane, u64::MAX, "lane")?,
             )
         };
         let options = if options.is_null() {
@@ -254,7 +254,7 @@ pub unsafe extern "C" fn syncline_writer_set_room_timeout(writer: *mut WriterHan
 pub unsafe extern "C" fn syncline_writer_generation(writer: *mut WriterHandle, generation: *mut u64) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (writer, generation) = unsafe { (handle(writer, "writer")?, out(generation, 0, "generation")?) };
+        let (generation, writer) = unsafe { (out(generation, 0, "generation")?, handle(writer, "writer")?) };
         *generation = writer.writer.generation()?;
         Ok(0)
     })
@@ -268,7 +268,7 @@ pub unsafe extern "C" fn syncline_writer_generation(writer: *mut WriterHandle, g
 pub unsafe extern "C" fn syncline_writer_row(writer: *mut WriterHandle, row: *mut u32) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract, for both calls.
-        let (writer, row) = unsafe { (handle(writer, "writer")?, out(row, 0, "row")?) };
+        let (row, writer) = unsafe { (out(row, 0, "row")?, handle(writer, "writer")?) };
         writer.writer.check_fork()?;
         *row = writer.writer.row();
         Ok(0)

@@ -69,6 +69,9 @@ mod sync;
 
 #[cfg(not(loom))]
 pub mod broker;
+#[cfg(all(feature = "cli", not(loom)))]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(not(loom))]
 mod client;
 #[cfg(all(feature = "capi", not(loom)))]

@@ -147,7 +147,7 @@ impl ZoneSegments {
 
     /// Wakes writers that wait for room.
     pub(super) fn ring_room(&self) {
-        bell::ring(&self.meeting_map.view().header.room.0, u32::MAX, Fence::Full, wake);
+        bell::ring(&self.meeting_map.view().header.room.0, bell::ALL, Fence::Full, wake);
     }
 
     /// Tells a reader where its lane ends.
@@ -161,8 +161,8 @@ impl ZoneSegments {
     pub(super) fn announce(&self) {
         floor::raise_roster(self.zone_map.view());
         let bells = self.meeting_map.view().header;
-        bell::ring(&bells.live.0, u32::MAX, Fence::Full, wake);
-        bell::ring(&bells.synced.0, u32::MAX, Fence::Full, wake);
+        bell::ring(&bells.live.0, bell::ALL, Fence::Full, wake);
+        bell::ring(&bells.synced.0, bell::ALL, Fence::Full, wake);
     }
 
     /// Finishes or buries the last commit of a writer that runs no more. `lanes`: all its lanes, with their limits.

@@ -153,7 +153,7 @@ impl LaneIn {
             leave_behind(entry, self.place.position);
             let shift = (self.info.capacity / PAGES).trailing_zeros();
             if before >> shift != self.place.position >> shift {
-                let mask = bell::bit(self.info.lane);
+                let mask = bell::Mask::of(bell::bit(self.info.lane));
                 bell::ring(&meeting.view().header.room.0, mask, fence, super::waiting::wake);
             }
         }

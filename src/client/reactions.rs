@@ -48,11 +48,11 @@ impl Reactions {
 
     /// Before a commit: completes what was given since `seen`.
     #[inline(always)]
-    pub(crate) fn complete(&self, zone: Zone<'_>, seen: &mut u64) {
+    pub(crate) fn complete<'z>(&self, zone: impl FnOnce() -> Zone<'z>, seen: &mut u64) {
         let notes = self.notes.load(Ordering::Acquire);
         if notes != *seen {
             *seen = notes;
-            self.complete_all(zone);
+            self.complete_all(zone());
         }
     }
 

@@ -9,8 +9,9 @@ use super::waiting::{self, Deadline};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::lane::{MAX_VERSION, PAGES};
+use crate::layout::{meeting, zone};
 use crate::os::fork::Epoch;
-use crate::os::mapping::{Access, LaneMap, MeetingMap, ZoneMap};
+use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
 use crate::ring::floor::{Floor, HeldUp};
 use crate::ring::lane::{self, Claim, NoRoom};
 use crate::ring::sequencer::{self, Races};
@@ -22,6 +23,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// A writer goes no further: looked at whenever a lane enters a page, between which there are fewer commits than the rest.
+const LAST_VERSION: u64 = MAX_VERSION - (1 << 40);
 
 /// A lane of one writer, typed by what it carries; from [`LaneBuilder::open`]. A lane of another writer is refused.
 pub struct Lane<P: ?Sized> {
@@ -81,7 +85,7 @@ struct LaneOut {
     floor: Floor,
     max_payload: u64,
     /// The channel's bit on the live bell.
-    mask: u32,
+    mask: bell::Mask,
     number: u64,
     channel: String,
 }
@@ -147,12 +151,18 @@ pub struct Writer {
     link: Arc<Link>,
     zone: ZoneMap,
     meeting: MeetingMap,
+    /// Of the zone and the meeting: what every commit touches.
+    header: Shared<zone::Header>,
+    own: Shared<zone::Row>,
+    bells: Shared<meeting::Header>,
     reactions: Arc<Reactions>,
     row: u32,
     /// The broker's number for this writer.
     serial: u64,
-    /// Tells this writer's lanes from those of others in this process, of whatever broker they are.
+    /// Tells this writer's lanes from those of others in this process, of whatever broker they are; not 0.
     tag: u32,
+    /// `tag`, but 0 while a batch is open: who may publish singly.
+    gate: u32,
     /// Version of the last commit.
     version: u64,
     /// The last era whose closing this writer has reacted to.
@@ -182,20 +192,25 @@ impl Writer {
             .map_err(Error::io("mapping the zone segment"))?;
         let meeting =
             MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
-        if row as usize >= zone.view().rows.len() {
+        let Some(own) = zone.row(row) else {
             return Err(Error::Corrupt(format!("row {row}: the zone has {}", zone.view().rows.len())));
-        }
+        };
         let reactions = link.reactions(number, geometry.writers as usize)?;
         reactions.add_writer();
+        let tag = NEXT_TAG.fetch_add(1, Ordering::Relaxed);
         Ok(Writer {
             epoch: link.epoch(),
             link,
+            header: zone.header(),
+            own,
+            bells: meeting.bells(),
             zone,
             meeting,
             reactions,
             row,
             serial,
-            tag: NEXT_TAG.fetch_add(1, Ordering::Relaxed),
+            tag,
+            gate: tag,
             version,
             settled: 0,
             reacted: 0,
@@ -236,7 +251,7 @@ impl Writer {
             ring: lane::Writer::new(capacity, u64::from(align)),
             floor: Floor::new(lane),
             max_payload,
-            mask: bell::bit(u64::from(index)),
+            mask: bell::Mask::of(bell::bit(u64::from(index))),
             number: lane,
             channel: channel.to_owned(),
         });
@@ -246,6 +261,17 @@ impl Writer {
     /// How long `publish`, `loan` and `push` wait for room in a lane before they say [`Error::Full`]; not at all by default.
     pub fn set_room_timeout(&mut self, timeout: Duration) {
         self.room_timeout = timeout;
+    }
+
+    /// The longest message that a lane takes, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a lane of another writer.
+    pub fn max_len<P: ?Sized>(&self, lane: Lane<P>) -> Result<u64> {
+        match self.lanes.get(lane.key.index as usize) {
+            Some(open) if lane.key.writer == self.tag => Ok(open.max_payload),
+            _ => Err(wrong_lane()),
+        }
     }
 
     /// Publishes one message: a commit of its own.
@@ -262,6 +288,28 @@ impl Writer {
 
     #[inline(always)]
     pub(crate) fn publish_bytes(&mut self, key: Key, bytes: &[u8]) -> Result<()> {
+        // The way of nearly every message; whatever is special about one goes the long way.
+        if self.epoch.is_current()
+            && key.writer == self.gate
+            && let Some(lane) = self.lanes.get_mut(key.index as usize)
+            && bytes.len() as u64 <= lane.max_payload
+            && let Some(claim) = lane.ring.claim_easy(bytes.len() as u32)
+        {
+            lane.map.fill(claim.payload(), bytes);
+            let (zone, version) = (&self.zone, self.version + 1);
+            self.reactions.complete(|| zone.view(), &mut self.reacted);
+            sequencer::settle(&self.header, || zone.view(), self.row as usize, self.version, &mut self.settled);
+            lane.ring.show_easy(lane.map.view(), claim, version);
+            self.own.version.store(version, order::COMMIT.get());
+            self.version = version;
+            bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
+            return Ok(());
+        }
+        self.publish_special(key, bytes)
+    }
+
+    #[cold]
+    fn publish_special(&mut self, key: Key, bytes: &[u8]) -> Result<()> {
         let claim = self.claim_single(key, bytes.len())?;
         self.payload_mut(key, claim).copy_from_slice(bytes);
         self.commit_single(key, claim);
@@ -312,7 +360,7 @@ impl Writer {
         self.link.check_fork()?;
         let sealed = sequencer::edge(self.zone.view(), &mut self.scratch, &mut self.races);
         // Whoever flipped the generation may have died before it rang.
-        bell::ring(&self.meeting.view().header.synced.0, u32::MAX, self.fence, waiting::wake);
+        bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
         sealed.map_err(|sequencer::Overtaken| Error::Timeout)
     }
 
@@ -351,7 +399,7 @@ impl Writer {
             Some(lane) if key.writer == self.tag => lane,
             _ => return Err(wrong_lane()),
         };
-        if len as u64 > lane.max_payload || self.version >= MAX_VERSION {
+        if len as u64 > lane.max_payload || self.version >= LAST_VERSION {
             return Err(self.refuse(key, len));
         }
         match lane.ring.claim(lane.map.view(), len as u32) {
@@ -416,9 +464,9 @@ impl Writer {
     /// Before any commit: causes first, and the era that is closing.
     #[inline(always)]
     fn before_commit(&mut self) {
-        let zone = self.zone.view();
+        let zone = || self.zone.view();
         self.reactions.complete(zone, &mut self.reacted);
-        sequencer::settle(zone, self.row as usize, self.version, &mut self.settled);
+        sequencer::settle(&self.header, zone, self.row as usize, self.version, &mut self.settled);
     }
 
     /// Commits one message.
@@ -429,10 +477,10 @@ impl Writer {
         let lane = &mut self.lanes[key.index as usize];
         let view = lane.map.view();
         lane.ring.show(view, claim, version);
-        self.zone.view().rows[self.row as usize].version.store(version, order::COMMIT.get());
+        self.own.version.store(version, order::COMMIT.get());
         self.version = version;
         lane.ring.committed(view, version);
-        bell::ring(&self.meeting.view().header.live.0, lane.mask, self.fence, waiting::wake);
+        bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
     }
 
     /// Adds a message to the open batch.
@@ -440,6 +488,7 @@ impl Writer {
         let lane = &mut self.lanes[key.index as usize];
         if !lane.ring.is_pending() {
             self.touched.push(key.index);
+            self.gate = 0;
         }
         lane.ring.push(lane.map.view(), claim, self.version + 1);
     }
@@ -452,24 +501,26 @@ impl Writer {
         }
         self.before_commit();
         let version = self.version + 1;
-        let mut mask = 0;
+        let mut mask = bell::Mask::of(0);
         for &index in &self.touched {
             let lane = &mut self.lanes[index as usize];
             lane.ring.show_batch(lane.map.view(), count > 1);
-            mask |= lane.mask;
+            mask = mask.and(lane.mask);
         }
-        self.zone.view().rows[self.row as usize].version.store(version, order::COMMIT.get());
+        self.own.version.store(version, order::COMMIT.get());
         self.version = version;
+        self.gate = self.tag;
         for index in self.touched.drain(..) {
             let lane = &mut self.lanes[index as usize];
             lane.ring.committed(lane.map.view(), version);
         }
-        bell::ring(&self.meeting.view().header.live.0, mask, self.fence, waiting::wake);
+        bell::ring(&self.bells.live.0, mask, self.fence, waiting::wake);
         count
     }
 
     /// Forgets the open batch.
     pub(crate) fn roll_back(&mut self) {
+        self.gate = self.tag;
         for index in self.touched.drain(..) {
             self.lanes[index as usize].ring.roll_back();
         }

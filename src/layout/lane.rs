@@ -24,9 +24,9 @@ use crate::sync::AtomicU64;
 /// Bytes before the ring.
 pub const RING_OFFSET: u64 = 4096;
 /// Pages that a ring is cut into for its floor: the floor moves a page at a time.
-pub const PAGES: u64 = 16;
+pub const PAGES: u64 = if crate::sync::MODEL { 4 } else { 16 };
 /// Slots of the mark table: twice the pages, since the retained range can touch one page more than the ring has.
-pub const MARKS: usize = 32;
+pub const MARKS: usize = 2 * PAGES as usize;
 /// The smallest ring, in bytes.
 pub const MIN_CAPACITY: u64 = 4096;
 /// The largest ring, in bytes.
@@ -65,6 +65,7 @@ pub struct Mark {
     /// The version of the last commit before it: this frame's is higher.
     pub after: AtomicU64,
     /// Zero.
+    #[cfg(not(loom))]
     pub reserved: AtomicU64,
 }
 
@@ -86,17 +87,9 @@ pub const fn max_payload(capacity: u64, align: u64) -> u64 {
 impl Header {
     /// A zeroed header for a model.
     pub fn new() -> Self {
-        use super::words;
-        fn array<const N: usize>() -> [AtomicU64; N] {
-            words(N).try_into().expect("N words")
-        }
-        let [magic, kind, hash, size, ident] = array();
-        let preamble = Preamble { magic, kind, hash, size, ident, reserved: array() };
-        let marks = std::array::from_fn(|_| {
-            let [position, sequence, after, reserved] = array();
-            Mark { position, sequence, after, reserved }
-        });
-        Header { preamble, floor: Line(AtomicU64::new(0)), marks }
+        use super::word;
+        let mark = |_| Mark { position: word(), sequence: word(), after: word() };
+        Header { preamble: Preamble, floor: Line(word()), marks: std::array::from_fn(mark) }
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Bell {
     /// The futex word: counts rings.
     pub bell: AtomicU32,
     /// Zero.
+    #[cfg(not(loom))]
     pub reserved: AtomicU32,
 }
 
@@ -60,10 +61,18 @@ pub const fn segment_size(entries: u32) -> u64 {
 }
 
 #[cfg(loom)]
+impl Header {
+    /// Bells for a model.
+    pub fn new() -> Self {
+        Header { preamble: Preamble, live: Line(Bell::new()), synced: Line(Bell::new()), room: Line(Bell::new()) }
+    }
+}
+
+#[cfg(loom)]
 impl Bell {
     /// A bell for a model.
     pub fn new() -> Self {
-        Bell { sleepers: AtomicU64::new(0), bell: AtomicU32::new(0), reserved: AtomicU32::new(0) }
+        Bell { sleepers: AtomicU64::new(0), bell: AtomicU32::new(0) }
     }
 }
 

@@ -47,6 +47,7 @@ pub enum Kind {
 /// Written by the broker alone, before it hands out the segment. Read (once, at mapping) by everyone; a lane's writer
 /// could change it later, so nothing but the check at mapping relies on it.
 #[repr(C, align(64))]
+#[cfg(not(loom))]
 pub struct Preamble {
     /// [`MAGIC`].
     pub magic: AtomicU64,
@@ -61,6 +62,10 @@ pub struct Preamble {
     /// Zero.
     pub reserved: [AtomicU64; 3],
 }
+
+/// The models need none.
+#[cfg(loom)]
+pub struct Preamble;
 
 /// FNV-1a over the sizes and offsets that make up the layout: two builds that disagree on any of them do not meet.
 pub const LAYOUT_HASH: u64 = {
@@ -102,10 +107,10 @@ pub const fn whole_pages(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE) * PAGE
 }
 
-/// Zeroed atomics for the models, which can not overlay bytes.
+/// A zeroed atomic for the models, which can not overlay bytes.
 #[cfg(loom)]
-pub fn words(n: usize) -> Vec<AtomicU64> {
-    (0..n).map(|_| AtomicU64::new(0)).collect()
+pub fn word() -> AtomicU64 {
+    AtomicU64::new(0)
 }
 
 #[cfg(not(loom))]

@@ -21,7 +21,7 @@ use crate::sync::AtomicU64;
 /// Bits of a lap; the models use 2, so that laps wrap within what they can explore.
 pub const LAP_BITS: u32 = if crate::sync::MODEL { 2 } else { 16 };
 /// Words of a slot before its cuts.
-pub const SLOT_WORDS: usize = 8;
+pub const SLOT_WORDS: usize = if crate::sync::MODEL { 1 } else { 8 };
 /// The fewest eras a generation ring can hold.
 pub const MIN_ERAS: u32 = 4;
 /// The most eras a generation ring can hold.
@@ -65,6 +65,7 @@ pub struct Row {
     /// reused row goes on counting.
     pub version: AtomicU64,
     /// Keeps what follows off the version's line.
+    #[cfg(not(loom))]
     pub padding: [AtomicU64; 7],
     /// 0 free, 1 open, 2 closed. Broker only.
     pub state: AtomicU64,
@@ -97,9 +98,10 @@ impl Geometry {
             && self.entries <= MAX_ENTRIES
     }
 
-    /// Words of one slot: whole pairs of lines.
+    /// Words of one slot: whole pairs of lines (the models care for words only).
     pub const fn slot_stride(&self) -> usize {
-        (SLOT_WORDS + self.writers as usize).div_ceil(16) * 16
+        let words = SLOT_WORDS + self.writers as usize;
+        if crate::sync::MODEL { words } else { words.div_ceil(16) * 16 }
     }
 
     /// Offset of `rows`, in bytes.
@@ -120,6 +122,25 @@ impl Geometry {
     /// Size of the segment, in bytes.
     pub const fn segment_size(&self) -> u64 {
         super::whole_pages((self.entry_lane_offset() + self.entries as usize * 8) as u64)
+    }
+}
+
+#[cfg(loom)]
+impl Header {
+    /// A zeroed header for a model.
+    pub fn new() -> Self {
+        use super::word;
+        let [generation, closing, high, roster] = std::array::from_fn(|_| Line(word()));
+        Header { preamble: Preamble, generation, closing, high, roster }
+    }
+}
+
+#[cfg(loom)]
+impl Row {
+    /// A zeroed row for a model.
+    pub fn new() -> Self {
+        use super::word;
+        Row { version: word(), state: word(), pid: word(), start: word() }
     }
 }
 

@@ -19,8 +19,11 @@ use nix::sys::mman::{MmapAdvise, ProtFlags};
 use nix::sys::stat::fstat;
 use std::fmt;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
 use std::slice;
+use std::sync::Arc;
 
 /// What a mapping may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,34 @@ impl fmt::Display for Access {
             Access::ReadOnly => "read-only",
             Access::ReadWrite => "writable",
         })
+    }
+}
+
+/// One struct of a mapped segment, at hand without the segment's view: for what every commit touches. Keeps the mapping.
+#[derive(Debug)]
+pub struct Shared<T> {
+    at: NonNull<T>,
+    _region: Arc<Region>,
+}
+
+// SAFETY: a shared reference to atomics in all but name.
+unsafe impl<T: Sync> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    fn new(region: &Arc<Region>, of: &T) -> Shared<T> {
+        Shared { at: NonNull::from(of), _region: region.clone() }
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: made from a reference into the region, which is mapped as long as `self` holds it.
+        unsafe { self.at.as_ref() }
     }
 }
 
@@ -133,7 +164,7 @@ impl LaneMap {
     #[inline]
     pub fn copy_payload(&self, position: u64, buffer: &mut [u8]) {
         let len = buffer.len().min(self.capacity as usize);
-        let start = self.view().ring.payload(position & !7).cast::<AtomicU64>();
+        let start = self.view().ring.payload(position).cast::<AtomicU64>();
         let (words, rest) = buffer[..len].as_chunks_mut::<8>();
         for (index, bytes) in words.iter_mut().enumerate() {
             // SAFETY: `capacity` bytes from `start` are mapped contiguously, and `start` is a multiple of 8.
@@ -144,6 +175,16 @@ impl LaneMap {
             // SAFETY: as above; a payload is padded to 8, and `capacity` is a multiple of it.
             let word = unsafe { start.add(words.len()).as_ref() };
             rest.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes()[..rest.len()]);
+        }
+    }
+
+    /// Writes a payload: [`LaneMap::payload_mut`] and a copy, in one.
+    #[inline(always)]
+    pub fn fill(&mut self, position: u64, bytes: &[u8]) {
+        if bytes.len() <= self.capacity as usize {
+            let start = self.view().ring.payload(position);
+            // SAFETY: as in `payload_mut`; `bytes` is not part of the lane, which only `self` can lend.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };
         }
     }
 
@@ -170,7 +211,7 @@ impl LaneMap {
 /// A mapped zone segment.
 #[derive(Debug)]
 pub struct ZoneMap {
-    region: Region,
+    region: Arc<Region>,
     geometry: zone::Geometry,
 }
 
@@ -209,7 +250,7 @@ impl ZoneMap {
             )));
         }
         check_file(fd, geometry.segment_size())?;
-        Ok(ZoneMap { region: Region::map(fd, geometry.segment_size(), access)?, geometry })
+        Ok(ZoneMap { region: Arc::new(Region::map(fd, geometry.segment_size(), access)?), geometry })
     }
 
     /// What the core works on.
@@ -234,6 +275,16 @@ impl ZoneMap {
         }
     }
 
+    /// The zone's header.
+    pub fn header(&self) -> Shared<zone::Header> {
+        Shared::new(&self.region, self.view().header)
+    }
+
+    /// A row, if the zone has as many.
+    pub fn row(&self, row: u32) -> Option<Shared<zone::Row>> {
+        self.view().rows.get(row as usize).map(|row| Shared::new(&self.region, row))
+    }
+
     /// Whether the caller is the process that made this map, and not a forked child of it.
     #[inline(always)]
     pub fn is_current(&self) -> bool {
@@ -244,7 +295,7 @@ impl ZoneMap {
 /// A mapped meeting segment; writable for all who have it.
 #[derive(Debug)]
 pub struct MeetingMap {
-    region: Region,
+    region: Arc<Region>,
     entries: u32,
 }
 
@@ -281,7 +332,7 @@ impl MeetingMap {
         }
         let size = meeting::segment_size(entries);
         check_file(fd, size)?;
-        Ok(MeetingMap { region: Region::map(fd, size, Access::ReadWrite)?, entries })
+        Ok(MeetingMap { region: Arc::new(Region::map(fd, size, Access::ReadWrite)?), entries })
     }
 
     /// What the core works on.
@@ -298,6 +349,16 @@ impl MeetingMap {
                 entries: slice::from_raw_parts(entries, self.entries as usize),
             }
         }
+    }
+
+    /// The meeting's bells.
+    pub fn bells(&self) -> Shared<meeting::Header> {
+        Shared::new(&self.region, self.view().header)
+    }
+
+    /// A reader entry, if there are as many.
+    pub fn entry(&self, entry: u32) -> Option<Shared<meeting::Entry>> {
+        self.view().entries.get(entry as usize).map(|entry| Shared::new(&self.region, entry))
     }
 
     /// Whether the caller is the process that made this map, and not a forked child of it.

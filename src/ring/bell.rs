@@ -21,7 +21,7 @@
 //! clear; a sleeper that may not call membarrier sets that bit for good.
 //! (A ringer that has not yet seen the bit set can miss one sleeper: every sleep is bounded for such cases.)
 
-use super::order::{BELL_FENCE, BELL_SEE, RELAXED, RING, SLEEPERS_CLEAR, SLEEPERS_SEE, SLEEPERS_SET};
+use super::order::{BELL_FENCE, RELAXED, SLEEPERS_SEE, SLEEPERS_SET};
 use crate::layout::meeting::Bell;
 
 /// Somebody who may sleep here can not call membarrier.
@@ -35,6 +35,27 @@ pub const fn bit(n: u64) -> u32 {
     1 << (n % 32)
 }
 
+/// What a ringer looks for: sleepers with any of these bits, and those that need a full fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask(u64);
+
+impl Mask {
+    /// Of these bits.
+    #[inline(always)]
+    pub const fn of(bits: u32) -> Mask {
+        Mask(FENCE | bits as u64)
+    }
+
+    /// Of the bits of both.
+    #[inline(always)]
+    pub const fn and(self, other: Mask) -> Mask {
+        Mask(self.0 | other.0)
+    }
+}
+
+/// Any sleeper.
+pub const ALL: Mask = Mask::of(u32::MAX);
+
 /// Which fence a ringer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
@@ -47,45 +68,46 @@ pub enum Fence {
 impl Fence {
     #[inline(always)]
     fn run(self) {
-        #[cfg(not(loom))]
-        if self == Fence::Light {
-            return crate::sync::compiler_fence(crate::sync::Ordering::SeqCst);
+        match self {
+            Fence::Light => BELL_FENCE.light_fence(),
+            Fence::Full => BELL_FENCE.fence(),
         }
-        BELL_FENCE.fence();
     }
 }
 
 /// Steps a to e. `wake` wakes all that sleep on the bell; it is called only if somebody has a bit of `mask` set.
 #[inline(always)]
-pub fn ring(bell: &Bell, mask: u32, fence: Fence, wake: impl FnOnce(&Bell)) -> bool {
+pub fn ring(bell: &Bell, mask: Mask, fence: Fence, wake: impl FnOnce(&Bell)) -> bool {
     fence.run();
     let sleepers = bell.sleepers.load(SLEEPERS_SEE.get());
-    if sleepers & (FENCE | u64::from(mask)) == 0 {
+    if sleepers & mask.0 == 0 {
         return false;
     }
     ring_seen(bell, mask, fence, sleepers, wake)
 }
 
 #[cold]
-fn ring_seen(bell: &Bell, mask: u32, fence: Fence, mut sleepers: u64, wake: impl FnOnce(&Bell)) -> bool {
+fn ring_seen(bell: &Bell, mask: Mask, fence: Fence, mut sleepers: u64, wake: impl FnOnce(&Bell)) -> bool {
     if sleepers & FENCE != 0 && fence == Fence::Light {
         Fence::Full.run();
         sleepers = bell.sleepers.load(SLEEPERS_SEE.get());
     }
-    if sleepers & u64::from(mask) == 0 {
+    if sleepers & mask.0 & MASK == 0 {
         return false;
     }
-    bell.bell.fetch_add(1, RING.get());
+    // Relaxed: after the look at the sleepers (acquire), and before the clearing, since the wake between them is a system call.
+    bell.bell.fetch_add(1, RELAXED.get());
     wake(bell);
     let cleared = sleepers & !MASK;
-    let _ = bell.sleepers.compare_exchange(sleepers, cleared, SLEEPERS_CLEAR.get(), RELAXED.get());
+    let _ = bell.sleepers.compare_exchange(sleepers, cleared, RELAXED.get(), RELAXED.get());
     true
 }
 
 /// Steps 1 and 2; the caller goes on with its heavy fence ([`sleeper_fence`] or membarrier), looks once more, and then sleeps while the
 /// bell is what this returns.
 pub fn announce(bell: &Bell, mask: u32) -> u32 {
-    let expected = bell.bell.load(BELL_SEE.get());
+    // Relaxed: what the last ring was for shows at step 4 (the fences); the bit comes after this (release).
+    let expected = bell.bell.load(RELAXED.get());
     let mut sleepers = bell.sleepers.load(RELAXED.get());
     loop {
         let with_me = (sleepers | u64::from(mask)).wrapping_add(TICKET);

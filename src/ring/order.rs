@@ -47,6 +47,16 @@ impl Site {
             }
         }
     }
+
+    /// The cheap half of this fence, for whoever meets a `membarrier` on the other side: it binds the compiler only. Under loom, which has
+    /// no membarrier, it is the fence.
+    #[inline(always)]
+    pub fn light_fence(self) {
+        #[cfg(not(loom))]
+        crate::sync::compiler_fence(self.order);
+        #[cfg(loom)]
+        self.fence();
+    }
 }
 
 macro_rules! sites {
@@ -96,29 +106,35 @@ sites! {
 
     // ---- sequencer ----
     /// The flip: publishes that the era is decided. Pairs with [`GENERATION_SEE`].
-    FLIP: rmw AcqRel;
+    FLIP: rmw Release;
     /// The generation taken, before its cuts or the next era. Pairs with [`FLIP`].
     GENERATION_SEE: load Acquire;
     /// The generation looked at again, after a cut or a version was loaded, and before it is acted on.
     GENERATION_STILL: load Acquire;
-    /// The era being closed. Ordered before the versions by [`CLOSING_FENCE`].
-    CLOSING_RAISE: rmw AcqRel;
+    /// The era being closed: publishes that the era before is sealed. Ordered before the versions by [`CLOSING_FENCE`]. Pairs with
+    /// [`CLOSING_SEE`].
+    CLOSING_RAISE: rmw Release;
     /// An edge, between `closing` and the versions. Pairs with [`REACTION_FENCE`].
     CLOSING_FENCE: fence SeqCst;
-    /// A writer looks whether an era is being closed. Ordered after what it reacts to by [`REACTION_FENCE`].
+    /// A writer looks whether an era is being closed, and then which one is. Ordered after what it reacts to by
+    /// [`REACTION_FENCE`]. Pairs with [`CLOSING_RAISE`].
     CLOSING_SEE: load Acquire;
-    /// How many rows ever were: the rows below are there.
-    HIGH_SEE: load Acquire;
-    /// The row count of an era, decided. Pairs with [`ROWS_SEE`].
-    ROWS_DECIDE: rmw AcqRel;
-    /// The row count of an era, taken. Pairs with [`ROWS_DECIDE`].
+    /// The row count of an era, decided. Pairs with [`ROWS_SEE`] and [`ROWS_LOST`].
+    ROWS_DECIDE: rmw Release;
+    /// A helper takes the row count word, before it looks at the generation again. Pairs with [`ROWS_DECIDE`].
     ROWS_SEE: load Acquire;
-    /// A cut, decided: passes on the commit that it names. Pairs with [`CUT_SEE`].
-    CUT_DECIDE: rmw AcqRel;
+    /// A helper that comes second takes the row count decided, so that the next era's is no less. Pairs with [`ROWS_DECIDE`].
+    ROWS_LOST: load Acquire;
+    /// A helper takes a cut word, before it looks at the generation again. Pairs with [`CUT_DECIDE`].
+    CUT_LOOK: load Acquire;
+    /// A cut, decided: passes on the commit that it names. Pairs with [`CUT_SEE`] and [`CUT_LOOK`].
+    CUT_DECIDE: rmw Release;
+    /// A helper that comes second takes the cut decided, so that the next era's is no less. Pairs with [`CUT_DECIDE`].
+    CUT_LOST: load Acquire;
     /// A cut, taken by a synced reader. Pairs with [`CUT_DECIDE`].
     CUT_SEE: load Acquire;
     /// A row's version, completed by another than its writer: passes on the frames it has seen. Pairs with [`COMMIT_SEE`].
-    COMPLETE: rmw AcqRel;
+    COMPLETE: rmw Release;
     /// A writer that reacts, between the completed versions and `closing`. Pairs with [`CLOSING_FENCE`].
     REACTION_FENCE: fence SeqCst;
 
@@ -127,16 +143,10 @@ sites! {
     BELL_FENCE: fence SeqCst;
     /// A sleeper, between its bit and its last look. Pairs with [`BELL_FENCE`].
     SLEEPER_FENCE: fence SeqCst;
-    /// A sleeper takes the bell, before it shows its bit.
-    BELL_SEE: load Acquire;
     /// A sleeper's bit and ticket: orders its look at the bell before the ring. Pairs with [`SLEEPERS_SEE`].
-    SLEEPERS_SET: rmw AcqRel;
+    SLEEPERS_SET: rmw Release;
     /// A ringer takes the sleepers. Pairs with [`SLEEPERS_SET`].
     SLEEPERS_SEE: load Acquire;
-    /// The ring.
-    RING: rmw AcqRel;
-    /// The mask, cleared after the ring.
-    SLEEPERS_CLEAR: rmw AcqRel;
 
     // ---- recovery ----
     /// Where a dead writer's lane ends. Pairs with [`END_SEE`].

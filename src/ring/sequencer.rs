@@ -22,12 +22,12 @@
 //! the cause's row before the cause, its fence came before the reaction's fence, so the reaction's writer sees the era closing.
 
 use super::order::{
-    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_SEE, FLIP, GENERATION_SEE,
-    GENERATION_STILL, HIGH_SEE, REACTION_FENCE, RELAXED, ROWS_DECIDE, ROWS_SEE,
+    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_LOST, CUT_SEE, FLIP,
+    GENERATION_SEE, GENERATION_STILL, REACTION_FENCE, RELAXED, ROWS_DECIDE, ROWS_LOST, ROWS_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
-use crate::layout::zone::{LAP_BITS, SLOT_WORDS};
+use crate::layout::zone::{self, LAP_BITS, SLOT_WORDS};
 use crate::sync::AtomicU64;
 
 /// How often an exact edge goes again before it says that it can not keep up. Twice is the rule.
@@ -98,7 +98,7 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
     let slot = zone.slot(era);
     let Some(rows) = decide_rows(zone, slot, generation, lap) else { return era };
     for (row, cut) in zone.rows.iter().zip(&slot[SLOT_WORDS..]).take(rows) {
-        let word = cut.load(RELAXED.get());
+        let word = cut.load(CUT_LOOK.get());
         if word >> LAP_SHIFT == lap >> LAP_SHIFT {
             races.cuts_helped += 1;
             continue;
@@ -107,10 +107,11 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
         if !zone.is_still(generation) {
             return era;
         }
-        if cut.compare_exchange(word, lap | version, CUT_DECIDE.get(), RELAXED.get()).is_err() {
+        if cut.compare_exchange(word, lap | version, CUT_DECIDE.get(), CUT_LOST.get()).is_err() {
             races.cuts_helped += 1;
         }
     }
+    // Relaxed when lost: all cuts are known here, and whoever goes on loads the generation again.
     if zone.header.generation.0.compare_exchange(generation, era, FLIP.get(), RELAXED.get()).is_err() {
         races.flips_lost += 1;
     }
@@ -121,11 +122,13 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
 fn decide_rows(zone: Zone<'_>, slot: &[AtomicU64], generation: u64, lap: u64) -> Option<usize> {
     let mut word = slot[0].load(ROWS_SEE.get());
     if word >> LAP_SHIFT != lap >> LAP_SHIFT {
-        let high = zone.header.high.0.load(HIGH_SEE.get()).min(zone.rows.len() as u64);
+        // Relaxed: rows are there from the beginning, and one that is not counted yet is in the next era. Whoever flipped the last
+        // era had acquired its count, so this one is no less.
+        let high = zone.header.high.0.load(RELAXED.get()).min(zone.rows.len() as u64);
         if !zone.is_still(generation) {
             return None;
         }
-        word = match slot[0].compare_exchange(word, lap | high, ROWS_DECIDE.get(), ROWS_SEE.get()) {
+        word = match slot[0].compare_exchange(word, lap | high, ROWS_DECIDE.get(), ROWS_LOST.get()) {
             Ok(_) => lap | high,
             Err(decided) if decided >> LAP_SHIFT == lap >> LAP_SHIFT => decided,
             Err(_) => return None,
@@ -137,7 +140,8 @@ fn decide_rows(zone: Zone<'_>, slot: &[AtomicU64], generation: u64, lap: u64) ->
 /// An exact edge: the era returned, or an earlier one, holds all that anybody had committed before the call. `scratch` has
 /// room for every row's version.
 pub fn edge(zone: Zone<'_>, scratch: &mut [u64], races: &mut Races) -> Result<u64, Overtaken> {
-    let high = zone.header.high.0.load(HIGH_SEE.get()) as usize;
+    // Relaxed: who knows of a row's commit knows of its row, which was raised before.
+    let high = zone.header.high.0.load(RELAXED.get()) as usize;
     let before = scratch.iter_mut().zip(zone.rows).take(high);
     let mut noted = 0;
     for (version, row) in before {
@@ -187,6 +191,11 @@ pub fn oldest_era(zone: Zone<'_>, generation: u64) -> u64 {
 pub fn era_of(zone: Zone<'_>, row: usize, version: u64) -> Option<u64> {
     let generation = zone.generation();
     let includes = |era| matches!(cut(zone, era, row), Cut::Version(cut) if cut >= version);
+    let lacks = |era| match cut(zone, era, row) {
+        Cut::Version(cut) => cut < version,
+        Cut::NoRow => true,
+        Cut::Gone => false,
+    };
     if generation == 0 || !includes(generation) {
         return None;
     }
@@ -196,18 +205,17 @@ pub fn era_of(zone: Zone<'_>, row: usize, version: u64) -> Option<u64> {
         let middle = low + (high - low) / 2;
         if includes(middle) { high = middle } else { low = middle + 1 }
     }
-    let first_held = oldest_era(zone, zone.generation());
-    let known = high == 1 || (high > first_held && !includes(high - 1));
-    (includes(high) && known).then_some(high)
+    // The ring may have turned meanwhile: believed only if both sides of the border are still there.
+    (includes(high) && (high == 1 || lacks(high - 1))).then_some(high)
 }
 
 /// Before a commit of `row`, whose version is `version`: if an edge is closing an era, decides the row's cut of it, so that the
 /// commit falls into the next. `settled` is the last era that this was done for; one load when there is nothing to do.
 #[inline(always)]
-pub fn settle(zone: Zone<'_>, row: usize, version: u64, settled: &mut u64) {
-    let closing = zone.header.closing.0.load(CLOSING_SEE.get());
+pub fn settle<'z>(header: &zone::Header, zone: impl FnOnce() -> Zone<'z>, row: usize, version: u64, settled: &mut u64) {
+    let closing = header.closing.0.load(CLOSING_SEE.get());
     if closing != *settled {
-        settle_era(zone, row, version, closing);
+        settle_era(zone(), row, version, closing);
         *settled = closing;
     }
 }
@@ -220,8 +228,9 @@ fn settle_era(zone: Zone<'_>, row: usize, version: u64, closing: u64) {
     }
     let lap = zone.lap(generation + 1) << LAP_SHIFT;
     if let Some(cut) = zone.slot(generation + 1)[SLOT_WORDS..].get(row) {
-        let word = cut.load(RELAXED.get());
+        let word = cut.load(CUT_LOOK.get());
         if word >> LAP_SHIFT != lap >> LAP_SHIFT && zone.is_still(generation) {
+            // Relaxed when lost: then it is decided, and that is all that the commit waits for.
             let _ = cut.compare_exchange(word, lap | version & VALUE, CUT_DECIDE.get(), RELAXED.get());
         }
     }

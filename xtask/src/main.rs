@@ -2,6 +2,7 @@
 
 mod full;
 mod install;
+mod mutants;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ cargo xtask COMMAND
                 (no NAME: lists them)
   install --prefix DIR
                 what a C program needs: DIR/include/syncline.h, DIR/lib/libsyncline.so and .a, syncline.pc for pkg-config
+  mutants [--write] [SITE]...
+                weakens every memory ordering of src/ring, one at a time, and runs the models: each has to fail.
+                SITE: only those whose names begin so; --write: puts the result into docs/mutants.md
 ";
 
 fn main() -> ExitCode {
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["full", names @ ..] => full::run(names),
         ["install", "--prefix", prefix] => install::run(prefix).map_err(|error| format!("install: {error}")),
+        ["mutants", rest @ ..] => mutants::run(rest.iter().map(|&word| word.to_owned()).collect()),
         _ => Err(HELP.to_owned()),
     };
     match result {

@@ -93,9 +93,8 @@ fn publish_to(bus: &Bus, readers: usize) -> Result<f64> {
     let zone = bus.zone("readers");
     let mut writer: Writer = zone.writer("bench")?;
     let lane = writer.channel("c").capacity(4 << 20).open::<[u8]>()?;
-    let _at_rest: Vec<Reader> = (0..readers)
-        .map(|_| zone.reader("at rest").channel::<[u8]>("c").open())
-        .collect::<Result<_>>()?;
+    let _at_rest: Vec<Reader> =
+        (0..readers).map(|_| zone.reader("at rest").channel::<[u8]>("c").open()).collect::<Result<_>>()?;
     let begin = Instant::now();
     for number in 0..MESSAGES {
         writer.publish(lane, bytemuck::bytes_of(&[number; 6]))?;

@@ -132,12 +132,7 @@ fn ours(other: &mut Other, arena: &Arena, bus: &Bus, size: usize, time: Duration
     let samples = sample(time, |from| {
         for number in from..from + TRIPS {
             publish(&mut writer, lane, size, number)?;
-            let message = loop {
-                if let Some(taken) = reader.poll()? {
-                    break crate::client::Message::new(&mut reader, taken);
-                }
-                std::hint::spin_loop();
-            };
+            let message = reader.spin_recv(Duration::from_secs(10))?;
             // SAFETY: the writer is this benchmark's other process, which leaves alone what is held.
             check(unsafe { message.bytes_in_place() }, number)?;
             sent += 1;

@@ -11,15 +11,16 @@ mod peer;
 mod report;
 mod throughput;
 
+use super::Place;
+use super::exit::Outcome;
 use crate::client::Bus;
 use crate::error::{Error, Result};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
+pub(super) enum Bench {
     /// One-way latency of a live reader that spins, against one bare cache line.
     Latency(Options),
     /// Messages a second, one writer and one reader, against a bare fixed-slot ring; singly and in batches of 64.
@@ -33,22 +34,22 @@ pub(crate) enum Bench {
 
 /// How to measure.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
+pub(super) struct Options {
     /// Bytes of a message; may be given several times. A multiple of 8.
     #[arg(long, value_name = "BYTES")]
-    pub(crate) size: Vec<usize>,
+    pub(super) size: Vec<usize>,
     /// One JSON object a size on standard output, and nothing else.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub(super) json: bool,
     /// How many pairs of runs: the reference and Syncline, in turn.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) repeat: u32,
+    pub(super) repeat: u32,
     /// Milliseconds of one run.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..=60_000))]
-    pub(crate) millis: u64,
+    pub(super) millis: u64,
     /// The two cores.
     #[arg(long, default_values_t = [0, 1], num_args = 2, value_name = "CORE")]
-    pub(crate) cores: Vec<usize>,
+    pub(super) cores: Vec<usize>,
 }
 
 impl Options {
@@ -95,13 +96,13 @@ impl Drop for Stage {
     }
 }
 
-/// Runs a benchmark. There is no broker to be reached: each brings its own.
-pub(crate) fn run(bench: &Bench, _socket: Option<&Path>) -> Result<ExitCode> {
+/// Runs a benchmark. Each brings a broker of its own; `place` is for the other process of one.
+pub(super) fn run(bench: &Bench, place: &Place) -> Outcome {
     match bench {
         Bench::Latency(options) => latency::run(options)?,
         Bench::Throughput(options) => throughput::run(options)?,
         Bench::Commit(options) => commit::run(options)?,
-        Bench::Peer(peer) => peer::run(peer)?,
+        Bench::Peer(peer) => peer::run(peer, &place.connect()?)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

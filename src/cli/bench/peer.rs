@@ -14,8 +14,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Peer {
     #[arg(long)]
-    socket: PathBuf,
-    #[arg(long)]
     arena: PathBuf,
     #[arg(long)]
     core: usize,
@@ -89,9 +87,8 @@ pub(super) fn check(bytes: &[u8], number: u64) -> Result<()> {
 }
 
 /// The other process.
-pub(super) fn run(peer: &Peer) -> Result<()> {
+pub(super) fn run(peer: &Peer, bus: &Bus) -> Result<()> {
     pin(peer.core)?;
-    let bus = Bus::connect_to(&peer.socket)?;
     let arena = Arena::open(&peer.arena)?;
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(Error::io("reading jobs"))?;
@@ -101,7 +98,7 @@ pub(super) fn run(peer: &Peer) -> Result<()> {
         let (Some(job), Ok(size)) = (job, size.parse::<usize>()) else {
             return Err(Error::Invalid(format!("no such job: {line}")));
         };
-        let count = work(job, size, &bus, &arena)?;
+        let count = work(job, size, bus, &arena)?;
         println!("done {count}");
     }
     Ok(())
@@ -224,8 +221,7 @@ impl Other {
         let own = std::env::current_exe().map_err(Error::io(doing))?;
         let mut command = Command::new(own);
         command.args(["bench", "peer", "--core", &core.to_string(), "--socket"]).arg(socket).arg("--arena").arg(arena);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(Error::io(doing))?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(Error::io(doing))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::Invalid("the other process has no pipes".to_owned()));
         };

@@ -1,0 +1,96 @@
+//! The floor, moved by a writer, against readers that join and go.
+
+use super::{Next, Reader, Segments, Stop, Writer, at_every_stop, check, never, ring_lane};
+use crate::ring::floor;
+use loom::thread;
+use std::sync::Arc;
+
+/// Joins a reader to the lane; then everything from its cursor on has to be there.
+fn joins(segments: &Segments, stop: &Stop) {
+    let (lane, entry) = (segments.lane(0), &segments.entries[0]);
+    let joined = stop.run(|| floor::join(lane, segments.zone(), entry, 0, Segments::number(0)));
+    let Some(Ok(cursor)) = joined else { return };
+    // The first message has sequence number 0, value 8 and version 1; the others count on.
+    let mut marks = ring_lane::starts(lane, cursor);
+    let start = marks.next().expect("a mark at the floor");
+    assert_eq!(start.reader.position, cursor);
+    for mark in [Some(start), marks.last()].into_iter().flatten() {
+        let sequence = mark.reader.sequence;
+        assert_eq!((mark.reader.position, mark.after), (sequence * 24, sequence), "a mark of two halves");
+    }
+    let mut reader = Reader { place: start.reader, ..Reader::new(segments, 0, 0) };
+    if let Next::Message { value, version } = reader.live() {
+        assert_eq!((value, version), (start.reader.sequence + 8, start.reader.sequence + 1));
+        reader.release();
+        if let Next::Message { value, .. } = reader.live() {
+            assert_eq!(value, start.reader.sequence + 9);
+        }
+    }
+}
+
+/// Publishes through a ring that has room for two.
+fn publishes(segments: &Segments, messages: u64) {
+    let mut writer = Writer::new(segments, 0, &[0]);
+    let _ = (0..messages).all(|n| writer.publish(0, n + 8));
+}
+
+fn story(publisher: Stop, joiner: Stop) {
+    let segments = Segments::new(1, 1, 64);
+    let shared = segments.clone();
+    let writer = thread::spawn(move || {
+        publisher.run(|| publishes(&shared, 4));
+    });
+    let reader = thread::spawn(move || joins(&segments, &joiner));
+    writer.join().unwrap();
+    reader.join().unwrap();
+}
+
+/// Would break: a reader that has joined and whose messages are overwritten; one that finds no mark at the floor, or one with the
+/// sequence number of another message.
+#[test]
+fn what_a_joined_reader_has_before_it_is_not_overwritten() {
+    check(3, || story(never(), never()));
+}
+
+/// The same, with a writer that stops anywhere, also between moving its floor and taking it back.
+#[test]
+fn a_reader_joins_a_lane_whose_writer_stopped() {
+    at_every_stop(2, |stop| story(stop.clone(), never()));
+}
+
+/// A second reader, entered at the beginning, keeps what it has while the first joins, stops anywhere on the way, and is cleared away
+/// by the broker.
+#[test]
+fn a_reader_that_stops_while_it_joins_takes_nothing_from_others() {
+    at_every_stop(2, |stop| {
+        let segments = Segments::new(1, 1, 64);
+        let stop = stop.clone();
+        // Entry 0 joins and dies; entry 1 is there from the beginning.
+        let segments = with_another_entry(segments);
+        let shared = segments.clone();
+        let writer = thread::spawn(move || publishes(&shared, 3));
+        let shared = segments.clone();
+        let joiner = thread::spawn(move || {
+            joins(&shared, &stop);
+            floor::leave(shared.zone(), 0);
+        });
+        let reader = thread::spawn(move || {
+            let mut reader = Reader::new(&segments, 0, 0);
+            if let Next::Message { value, .. } = reader.live() {
+                assert_eq!(value, 8);
+                floor::leave_behind(&segments.entries[1], reader.place.position);
+            }
+        });
+        writer.join().unwrap();
+        joiner.join().unwrap();
+        reader.join().unwrap();
+    });
+}
+
+fn with_another_entry(segments: Arc<Segments>) -> Arc<Segments> {
+    let mut segments = Arc::into_inner(segments).unwrap();
+    segments.entry_lane.push(crate::layout::word());
+    segments.entries.push(crate::layout::meeting::Entry::new());
+    floor::enter(segments.zone(), &segments.entries[1], 1, Segments::number(0), 0);
+    Arc::new(segments)
+}

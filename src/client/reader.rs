@@ -20,6 +20,9 @@ use std::time::Duration;
 
 /// How often a reader follows a generation ring that turns faster than it can look before it lets its caller breathe.
 const ERA_TRIES: u32 = 64;
+/// The roster before anything was announced in the zone. A new reader has this one, whatever the zone's is when it maps it: a
+/// lane that was announced between the broker's answers and that moment lies unread in its inbox.
+const NEVER_LOOKED: u64 = 0;
 /// A take-in of this many messages may have been cut short by a full socket: ask the broker whether that was all.
 const LARGE_TAKE_IN: usize = 32;
 
@@ -113,7 +116,7 @@ pub struct Reader {
     mask: u32,
     /// Sorted by channel and row: the order inside an era.
     lanes: Vec<LaneIn>,
-    /// The roster at the last take-in.
+    /// The roster at the last take-in, or [`NEVER_LOOKED`].
     roster: u64,
     /// Lanes that came during an era; they join before the next.
     waiting: VecDeque<Parcel>,
@@ -163,7 +166,7 @@ impl Reader {
             epoch: link.epoch(),
             reactions: link.reactions(number, geometry.writers as usize)?,
             link: link.clone(),
-            roster: zone.view().header.roster.0.load(order::ROSTER_SEE.get()),
+            roster: NEVER_LOOKED,
             zone,
             meeting,
             id: reader,

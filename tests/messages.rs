@@ -381,3 +381,22 @@ fn a_lane_that_comes_while_a_reader_joins_is_not_missed() {
         assert_eq!(reader.recv(Duration::from_secs(10)).unwrap().copy::<u64>().unwrap(), round);
     }
 }
+
+#[test]
+fn a_busy_lane_does_not_keep_a_live_reader_from_new_ones() {
+    const COUNT: u64 = 1000;
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("z");
+    let mut busy = zone.writer("busy").unwrap();
+    let mut late = zone.writer("late").unwrap();
+    let mut reader = zone.reader("r").channel::<u64>("c").open().unwrap();
+    let lane = busy.channel("c").open::<u64>().unwrap();
+    for value in 0..COUNT {
+        busy.publish(lane, &value).unwrap();
+    }
+    assert_eq!(reader.recv(LONG).unwrap().copy::<u64>().unwrap(), 0);
+    let lane = late.channel("c").open::<u64>().unwrap();
+    late.publish(lane, &COUNT).unwrap();
+    let place = (1..=COUNT).position(|_| reader.recv(LONG).unwrap().copy::<u64>().unwrap() == COUNT);
+    assert!(place.unwrap() < 100, "the late one came {place:?} messages later");
+}

@@ -23,6 +23,8 @@ const ERA_TRIES: u32 = 64;
 /// The roster before anything was announced in the zone. A new reader has this one, whatever the zone's is when it maps it: a
 /// lane that was announced between the broker's answers and that moment lies unread in its inbox.
 const NEVER_LOOKED: u64 = 0;
+/// A live reader that always has something looks for new lanes after so many messages.
+const LOOK_AFTER: u32 = 64;
 /// A take-in of this many messages may have been cut short by a full socket: ask the broker whether that was all.
 const LARGE_TAKE_IN: usize = 32;
 
@@ -122,6 +124,8 @@ pub struct Reader {
     waiting: VecDeque<Parcel>,
     /// Live: where the round robin goes on. Synced: the lane that the era is at.
     turn: usize,
+    /// Live: messages handed out since the roster was looked at.
+    given: u32,
     /// Synced: the last era begun.
     era: u64,
     /// Synced: the lanes' cuts of one era.
@@ -176,6 +180,7 @@ impl Reader {
             lanes: Vec::new(),
             waiting: VecDeque::new(),
             turn: 0,
+            given: 0,
             era: 0,
             cuts: Vec::new(),
             in_era: false,
@@ -422,6 +427,10 @@ impl Reader {
 
     #[inline]
     fn poll_live(&mut self) -> Result<Option<Taken>> {
+        if self.given >= LOOK_AFTER {
+            self.given = 0;
+            self.keep_up()?;
+        }
         loop {
             let zone = self.zone.view();
             let count = self.lanes.len();
@@ -433,6 +442,7 @@ impl Reader {
                     Ok(Next::Frame(frame)) => {
                         let sequence = lane.take(&frame);
                         self.reactions.note(lane.row(), frame.version);
+                        self.given += 1;
                         return Ok(Some(Taken { lane: index, frame, sequence, era: 0 }));
                     }
                     Ok(Next::Nothing) => {}

@@ -74,6 +74,8 @@ pub mod broker;
 pub mod cli;
 #[cfg(not(loom))]
 mod client;
+#[cfg(all(feature = "capi", not(loom)))]
+mod ffi;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod os;

@@ -358,3 +358,45 @@ fn a_lane_of_another_writer_is_refused() {
     assert_eq!(ours.publish(lane, &1).unwrap_err().code(), Code::Invalid);
     theirs.publish(lane, &1).unwrap();
 }
+
+/// Mapping a zone of so many subscriptions takes a reader a while: time enough for lanes to come.
+#[test]
+fn a_lane_that_comes_while_a_reader_joins_is_not_missed() {
+    let bus = Bus::embedded().unwrap();
+    let other = Bus::connect_to(bus.socket()).unwrap();
+    for round in 0..20 {
+        let channel = format!("c{round}");
+        let mut writer = other.zone("z").subscriptions(65_536).writer("w").unwrap();
+        let opened = std::thread::scope(|scope| {
+            let opener = scope.spawn(|| {
+                other.zone("z").wait_readers(&channel, 1, LONG).unwrap();
+                let lane = writer.channel(&channel).capacity(4096).open::<u64>().unwrap();
+                writer.publish(lane, &round).unwrap();
+            });
+            let reader = bus.zone("z").reader("r").channel::<u64>(&channel).open().unwrap();
+            opener.join().unwrap();
+            reader
+        });
+        let mut reader = opened;
+        assert_eq!(reader.recv(Duration::from_secs(10)).unwrap().copy::<u64>().unwrap(), round);
+    }
+}
+
+#[test]
+fn a_busy_lane_does_not_keep_a_live_reader_from_new_ones() {
+    const COUNT: u64 = 1000;
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("z");
+    let mut busy = zone.writer("busy").unwrap();
+    let mut late = zone.writer("late").unwrap();
+    let mut reader = zone.reader("r").channel::<u64>("c").open().unwrap();
+    let lane = busy.channel("c").open::<u64>().unwrap();
+    for value in 0..COUNT {
+        busy.publish(lane, &value).unwrap();
+    }
+    assert_eq!(reader.recv(LONG).unwrap().copy::<u64>().unwrap(), 0);
+    let lane = late.channel("c").open::<u64>().unwrap();
+    late.publish(lane, &COUNT).unwrap();
+    let place = (1..=COUNT).position(|_| reader.recv(LONG).unwrap().copy::<u64>().unwrap() == COUNT);
+    assert!(place.unwrap() < 100, "the late one came {place:?} messages later");
+}

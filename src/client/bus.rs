@@ -63,6 +63,7 @@ impl Bus {
     /// # Errors
     /// As [`Bus::connect`].
     pub fn watch(&self, zone: Option<&str>) -> Result<Watch> {
+        self.link.check_fork()?;
         let link = Link::connect(self.link.path(), &process_name())?;
         link.keep_presence()?;
         match link.call(Ask::Watch { zone: zone.unwrap_or_default().to_owned() })? {

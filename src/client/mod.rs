@@ -28,3 +28,8 @@ pub use reader::{Reader, ReaderBuilder, Start};
 pub use watch::Watch;
 pub use writer::{Lane, LaneBuilder, Writer};
 pub use zone::Zone;
+
+#[cfg(feature = "capi")]
+pub(crate) use lanes::Taken;
+#[cfg(feature = "capi")]
+pub(crate) use writer::Key;

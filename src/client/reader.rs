@@ -20,6 +20,11 @@ use std::time::Duration;
 
 /// How often a reader follows a generation ring that turns faster than it can look before it lets its caller breathe.
 const ERA_TRIES: u32 = 64;
+/// The roster before anything was announced in the zone. A new reader has this one, whatever the zone's is when it maps it: a
+/// lane that was announced between the broker's answers and that moment lies unread in its inbox.
+const NEVER_LOOKED: u64 = 0;
+/// A live reader that always has something looks for new lanes after so many messages.
+const LOOK_AFTER: u32 = 64;
 /// A take-in of this many messages may have been cut short by a full socket: ask the broker whether that was all.
 const LARGE_TAKE_IN: usize = 3;
 
@@ -113,12 +118,14 @@ pub struct Reader {
     mask: u32,
     /// Sorted by channel and row: the order inside an era.
     lanes: Vec<LaneIn>,
-    /// The roster at the last take-in.
+    /// The roster at the last take-in, or [`NEVER_LOOKED`].
     roster: u64,
     /// Lanes that came during an era; they join before the next.
     waiting: VecDeque<Parcel>,
     /// Live: where the round robin goes on. Synced: the lane that the era is at.
     turn: usize,
+    /// Live: messages handed out since the roster was looked at.
+    given: u32,
     /// Synced: the last era begun.
     era: u64,
     /// Synced: the lanes' cuts of one era.
@@ -163,7 +170,7 @@ impl Reader {
             epoch: link.epoch(),
             reactions: link.reactions(number, geometry.writers as usize)?,
             link: link.clone(),
-            roster: zone.view().header.roster.0.load(order::ROSTER_SEE.get()),
+            roster: NEVER_LOOKED,
             zone,
             meeting,
             id: reader,
@@ -173,6 +180,7 @@ impl Reader {
             lanes: Vec::new(),
             waiting: VecDeque::new(),
             turn: 0,
+            given: 0,
             era: 0,
             cuts: Vec::new(),
             in_era: false,
@@ -282,7 +290,7 @@ impl Reader {
     }
 
     #[inline(always)]
-    fn check_fork(&self) -> Result<()> {
+    pub(crate) fn check_fork(&self) -> Result<()> {
         if self.epoch.is_current() { Ok(()) } else { Err(Error::Forked) }
     }
 
@@ -356,7 +364,11 @@ impl Reader {
         Ok(self.zone.view().generation())
     }
 
-    fn spin_for<R>(&mut self, timeout: Duration, mut poll: impl FnMut(&mut Self) -> Result<Option<R>>) -> Result<R> {
+    pub(crate) fn spin_for<R>(
+        &mut self,
+        timeout: Duration,
+        mut poll: impl FnMut(&mut Self) -> Result<Option<R>>,
+    ) -> Result<R> {
         let mut deadline = None;
         loop {
             // The clock is looked at rarely: it costs as much as many polls.
@@ -372,7 +384,11 @@ impl Reader {
         }
     }
 
-    fn wait_for<R>(&mut self, timeout: Duration, mut poll: impl FnMut(&mut Self) -> Result<Option<R>>) -> Result<R> {
+    pub(crate) fn wait_for<R>(
+        &mut self,
+        timeout: Duration,
+        mut poll: impl FnMut(&mut Self) -> Result<Option<R>>,
+    ) -> Result<R> {
         let deadline = Deadline::after(timeout);
         if let Some(found) = waiting::spin(|| poll(self))? {
             return Ok(found);
@@ -411,6 +427,10 @@ impl Reader {
 
     #[inline]
     fn poll_live(&mut self) -> Result<Option<Taken>> {
+        if self.given >= LOOK_AFTER {
+            self.given = 0;
+            self.keep_up()?;
+        }
         loop {
             let zone = self.zone.view();
             let count = self.lanes.len();
@@ -422,6 +442,7 @@ impl Reader {
                     Ok(Next::Frame(frame)) => {
                         let sequence = lane.take(&frame);
                         self.reactions.note(lane.row(), frame.version);
+                        self.given += 1;
                         return Ok(Some(Taken { lane: index, frame, sequence, era: 0 }));
                     }
                     Ok(Next::Nothing) => {}
@@ -484,12 +505,17 @@ impl Reader {
         Ok(None)
     }
 
-    /// Ends the era begun and begins the next one that is sealed and whole: its number and whether it is merged.
-    fn begin_next_era(&mut self) -> Result<Option<(u64, bool)>> {
+    pub(crate) fn check_synced(&self) -> Result<()> {
         self.check_fork()?;
-        if !self.synced {
-            return Err(Error::Invalid("a live reader has no eras: open it with `.synced()`".to_owned()));
+        if self.synced {
+            return Ok(());
         }
+        Err(Error::Invalid("a live reader has no eras: open it as a synced one".to_owned()))
+    }
+
+    /// Ends the era begun and begins the next one that is sealed and whole: its number and whether it is merged.
+    pub(crate) fn begin_next_era(&mut self) -> Result<Option<(u64, bool)>> {
+        self.check_synced()?;
         self.finish_era()?;
         for _ in 0..ERA_TRIES {
             let generation = self.zone.view().generation();
@@ -589,6 +615,13 @@ impl Reader {
     /// Copies a message out; `buffer` is as long as it.
     pub(crate) fn copy_payload(&self, taken: &Taken, buffer: &mut [u8]) {
         self.lanes[taken.lane].map.copy_payload(taken.frame.payload, buffer);
+    }
+
+    /// Where the message is. Valid to read from until it is released, though its writer may be writing there.
+    #[cfg(feature = "capi")]
+    #[inline(always)]
+    pub(crate) fn payload_pointer(&self, taken: &Taken) -> *const u8 {
+        self.lanes[taken.lane].map.view().ring.payload(taken.frame.payload).as_ptr()
     }
 
     /// The message in place.

@@ -21,6 +21,7 @@ use bytemuck::NoUninit;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A writer goes no further: looked at whenever a lane enters a page, between which there are fewer commits than the rest.
@@ -53,11 +54,28 @@ impl<P: ?Sized> Lane<P> {
     }
 }
 
+/// The tag of the next writer of this process.
+static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
+
 /// Which lane of which writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) index: u32,
-    writer: u64,
+    writer: u32,
+}
+
+#[cfg(feature = "capi")]
+impl Key {
+    /// As one number, for C.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.writer) << 32 | u64::from(self.index)
+    }
+
+    /// From that number; any number makes a key, which then may be nobody's.
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u64) -> Key {
+        Key { index: bits as u32, writer: (bits >> 32) as u32 }
+    }
 }
 
 /// One lane as its writer sees it.
@@ -139,10 +157,12 @@ pub struct Writer {
     bells: Shared<meeting::Header>,
     reactions: Arc<Reactions>,
     row: u32,
-    /// Tells this writer's lanes from those of others in this process.
+    /// The broker's number for this writer.
     serial: u64,
-    /// `serial`, but 0 while a batch is open: who may publish singly.
-    gate: u64,
+    /// Tells this writer's lanes from those of others in this process, of whatever broker they are; not 0.
+    tag: u32,
+    /// `tag`, but 0 while a batch is open: who may publish singly.
+    gate: u32,
     /// Version of the last commit.
     version: u64,
     /// The last era whose closing this writer has reacted to.
@@ -177,6 +197,7 @@ impl Writer {
         };
         let reactions = link.reactions(number, geometry.writers as usize)?;
         reactions.add_writer();
+        let tag = NEXT_TAG.fetch_add(1, Ordering::Relaxed);
         Ok(Writer {
             epoch: link.epoch(),
             link,
@@ -188,7 +209,8 @@ impl Writer {
             reactions,
             row,
             serial,
-            gate: serial,
+            tag,
+            gate: tag,
             version,
             settled: 0,
             reacted: 0,
@@ -233,7 +255,7 @@ impl Writer {
             number: lane,
             channel: channel.to_owned(),
         });
-        Ok(Key { index: (self.lanes.len() - 1) as u32, writer: self.serial })
+        Ok(Key { index: (self.lanes.len() - 1) as u32, writer: self.tag })
     }
 
     /// How long `publish`, `loan` and `push` wait for room in a lane before they say [`Error::Full`]; not at all by default.
@@ -247,7 +269,7 @@ impl Writer {
     /// [`Error::Invalid`] for a lane of another writer.
     pub fn max_len<P: ?Sized>(&self, lane: Lane<P>) -> Result<u64> {
         match self.lanes.get(lane.key.index as usize) {
-            Some(open) if lane.key.writer == self.serial => Ok(open.max_payload),
+            Some(open) if lane.key.writer == self.tag => Ok(open.max_payload),
             _ => Err(wrong_lane()),
         }
     }
@@ -374,7 +396,7 @@ impl Writer {
             return Err(Error::Forked);
         }
         let lane = match self.lanes.get_mut(key.index as usize) {
-            Some(lane) if key.writer == self.serial => lane,
+            Some(lane) if key.writer == self.tag => lane,
             _ => return Err(wrong_lane()),
         };
         if len as u64 > lane.max_payload || self.version >= LAST_VERSION {
@@ -487,7 +509,7 @@ impl Writer {
         }
         self.own.version.store(version, order::COMMIT.get());
         self.version = version;
-        self.gate = self.serial;
+        self.gate = self.tag;
         for index in self.touched.drain(..) {
             let lane = &mut self.lanes[index as usize];
             lane.ring.committed(lane.map.view(), version);
@@ -498,16 +520,15 @@ impl Writer {
 
     /// Forgets the open batch.
     pub(crate) fn roll_back(&mut self) {
-        self.gate = self.serial;
+        self.gate = self.tag;
         for index in self.touched.drain(..) {
             self.lanes[index as usize].ring.roll_back();
         }
     }
 
-    /// The key of an open lane, by its index.
     #[cfg(feature = "capi")]
-    pub(crate) fn key_at(&self, index: u32) -> Key {
-        Key { index, writer: self.serial }
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.link.check_fork()
     }
 }
 

@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask full NAME`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask full NAME`, `cargo xtask install`.
 
 mod full;
+mod install;
 mod mutants;
 mod test;
 
@@ -13,6 +14,8 @@ cargo xtask COMMAND
   test          every test: unit, integration and C tests, documentation examples, and the models under loom
   full NAME     the full form of a test that runs in a quick form otherwise; its result goes to docs/full/NAME.md
                 (no NAME: lists them)
+  install --prefix DIR
+                what a C program needs: DIR/include/syncline.h, DIR/lib/libsyncline.so and .a, syncline.pc for pkg-config
   mutants [--write] [SITE]...
                 weakens every memory ordering of src/ring, one at a time, and runs the models: each has to fail.
                 SITE: only those whose names begin so; --write: puts the result into docs/mutants.md
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["test"] => test::run(),
         ["full", names @ ..] => full::run(names),
+        ["install", "--prefix", prefix] => install::run(prefix).map_err(|error| format!("install: {error}")),
         ["mutants", rest @ ..] => mutants::run(rest.iter().map(|&word| word.to_owned()).collect()),
         _ => Err(HELP.to_owned()),
     };

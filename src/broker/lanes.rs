@@ -186,7 +186,7 @@ impl Registry {
         let info = lane.info(number, channel);
         for (client, reader, entry) in told {
             let lane = info.clone();
-            post.post(client, 0, Tell::LaneAdded { reader, entry, lane }, vec![Fd::ReadOnly(fd.clone())]);
+            post.post(client, 0, Tell::LaneAdded { reader, entry, lane, version: 0 }, vec![Fd::ReadOnly(fd.clone())]);
         }
         zone.segments.announce();
         Ok(())

@@ -400,3 +400,32 @@ fn a_busy_lane_does_not_keep_a_live_reader_from_new_ones() {
     let place = (1..=COUNT).position(|_| reader.recv(LONG).unwrap().copy::<u64>().unwrap() == COUNT);
     assert!(place.unwrap() < 100, "the late one came {place:?} messages later");
 }
+/// A reader has joined when `wait_readers` counts it; it may still be busy with opening then.
+#[test]
+fn what_is_published_once_a_reader_is_counted_reaches_it() {
+    let bus = Bus::embedded().unwrap();
+    for round in 0..200 {
+        let zone = bus.zone(&format!("z{round}"));
+        let mut writer = zone.writer("w").unwrap();
+        let lane = writer.channel("c").open::<u64>().unwrap();
+        writer.publish(lane, &0).unwrap();
+        writer.edge().unwrap();
+        std::thread::scope(|scope| {
+            for synced in [false, true] {
+                let zone = zone.clone();
+                scope.spawn(move || {
+                    let builder = zone.reader("r").channel::<u64>("c");
+                    let mut reader = if synced { builder.synced() } else { builder }.open().unwrap();
+                    let first = reader.recv(LONG).unwrap().copy::<u64>().unwrap();
+                    assert_eq!(first, 1, "synced: {synced}, round {round}");
+                });
+            }
+            zone.wait_readers("c", 2, LONG).unwrap();
+            // More eras than the zone remembers: so many may pass before a reader looks.
+            for number in 1..=100 {
+                writer.publish(lane, &number).unwrap();
+                writer.edge().unwrap();
+            }
+        });
+    }
+}

@@ -186,7 +186,7 @@ impl Registry {
         let info = lane.info(number, channel);
         for (client, reader, entry) in told {
             let lane = info.clone();
-            post.post(client, 0, Tell::LaneAdded { reader, entry, lane }, vec![Fd::ReadOnly(fd.clone())]);
+            post.post(client, 0, Tell::LaneAdded { reader, entry, lane, version: 0 }, vec![Fd::ReadOnly(fd.clone())]);
         }
         zone.segments.announce();
         Ok(())
@@ -222,8 +222,9 @@ fn ring_size(ty: &TypeDesc, capacity: u64, max_payload: u64, limit: u64) -> Resu
     let mut ring = match capacity {
         0 => DEFAULT_CAPACITY.min(limit),
         asked if asked > limit => {
-            let text =
-                format!("ring of {asked} bytes: expected at most {limit}; ask for less, or raise the broker's limit");
+            let text = format!(
+                "ring: expected at most {limit} bytes, found {asked}; ask for less, or raise the broker's limit"
+            );
             return Err(too_large(text));
         }
         asked => asked.max(MIN_CAPACITY).next_power_of_two(),
@@ -234,7 +235,7 @@ fn ring_size(ty: &TypeDesc, capacity: u64, max_payload: u64, limit: u64) -> Resu
     let most = lane::max_payload(ring, align);
     if needed > most {
         return Err(too_large(format!(
-            "messages of {needed} bytes: expected at most {most} in a ring of {ring} bytes; ask for a larger ring (up to {limit}) \
+            "message: expected at most {most} bytes in a ring of {ring}, found {needed}; ask for a larger ring (up to {limit}) \
              or smaller messages"
         )));
     }

@@ -6,14 +6,14 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`registry`] | the books: zones, channels, writers, lanes, readers |
-//! | [`writers`], [`lanes`], [`readers`] | what is done for each of them, and in which order |
-//! | [`reaper`] | the dead and the disconnected |
-//! | [`notify`], [`listing`] | telling who is there |
-//! | [`segments`] | shared memory: making it, and the calls into `ring` |
-//! | [`session`], [`requests`] | connections, and what clients say |
-//! | [`quota`], [`slots`] | limits, numbered places |
-//! | [`thread`] | a broker beside other threads, and stopping one |
+//! | `registry` | the books: zones, channels, writers, lanes, readers |
+//! | `writers`, `lanes`, `readers` | what is done for each of them, and in which order |
+//! | `reaper` | the dead and the disconnected |
+//! | `notify`, `listing` | telling who is there |
+//! | `segments` | shared memory: making it, and the calls into `ring` |
+//! | `session`, `requests` | connections, and what clients say |
+//! | `quota`, `slots` | limits, numbered places |
+//! | `thread` | a broker beside other threads, and stopping one |
 //!
 //! **Rules.** Proof of death is the pidfd, or a client's own word that it closes something; a closed socket is neither. Running
 //! out of anything is an answer to the one who asked. Bytes that are no message end the connection that they came from,

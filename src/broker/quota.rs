@@ -76,8 +76,8 @@ impl Ledger {
             return Err(refused(
                 Code::Exhausted,
                 format!(
-                    "no memory for {bytes} bytes more: expected at most {left}, since {used} of the broker's {limit} are in \
-                     use; ask for less, close something, or start the broker with a higher limit"
+                    "memory: expected at most {left} bytes more, since {used} of the broker's {limit} are in use, found \
+                     {bytes}; ask for less, close something, or start the broker with a higher limit"
                 ),
             ));
         }

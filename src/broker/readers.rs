@@ -12,6 +12,7 @@ use crate::error::{Code, Result};
 use crate::ring::floor::JoinError;
 use crate::wire::{LaneInfo, PresenceKind, PresenceWhat, Tell, Wanted, ZoneOptions, check_name};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -85,11 +86,14 @@ impl Registry {
         tracing::info!(zone = zone.name, reader = name, pid = owner.pid, synced, "reader came");
 
         let client = owner.client;
-        let told = Tell::Reader { zone: zone_number, reader: number, geometry: zone.geometry };
+        let generation = zone.segments.generation();
+        let told = Tell::Reader { zone: zone_number, reader: number, geometry: zone.geometry, generation };
         post.post(client, id, told, zone.segments.for_reader().into());
         let lanes = joined.len() as u32;
         for Joined { entry, lane, fd } in joined {
-            post.answer(client, id, Tell::LaneAdded { reader: number, entry, lane }, vec![Fd::ReadOnly(fd)]);
+            let version = zone.segments.version(lane.row);
+            let told = Tell::LaneAdded { reader: number, entry, lane, version };
+            post.answer(client, id, told, vec![Fd::ReadOnly(fd)]);
         }
         post.answer(client, id, Tell::ReaderOpen { reader: number, lanes }, Vec::new());
 
@@ -166,6 +170,7 @@ impl Registry {
                         ),
                     )),
                 }),
+                Err(error) if error.kind() == ErrorKind::InvalidData => Err(None),
                 Err(error) => Err(Some(system("mapping a lane", error))),
             };
             match attempt {

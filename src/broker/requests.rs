@@ -50,7 +50,7 @@ impl Broker {
     }
 
     /// Handles one packet; false if it was the connection's last.
-    fn handle(&mut self, client: u64, bytes: &[u8]) -> bool {
+    pub(super) fn handle(&mut self, client: u64, bytes: &[u8]) -> bool {
         let Some(session) = self.sessions.get_mut(client) else { return false };
         let (owner, greeted) = (session.owner, session.greeted);
         if !greeted

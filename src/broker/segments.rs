@@ -8,11 +8,12 @@ use crate::layout::lane::{MAX_VERSION, segment_size};
 use crate::layout::meeting::{self, OPEN_END};
 use crate::layout::zone::Geometry;
 use crate::os::futex;
-use crate::os::mapping::{Access, LaneMap, MeetingMap, ZoneMap};
+use crate::os::mapping::{LaneMap, MeetingMap, ZoneMap};
 use crate::os::memfd::{MAX_NAME, Segment};
 use crate::ring::bell::{self, Fence};
 use crate::ring::floor::{self, JoinError};
 use crate::ring::recovery::{self, Finished};
+use crate::ring::sequencer::{self, Cut, Races};
 use crate::sync::Ordering::{Relaxed, Release};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -165,6 +166,23 @@ impl ZoneSegments {
         bell::ring(&bells.synced.0, bell::ALL, Fence::Full, wake);
     }
 
+    /// Seals what writers that are gone have left unsealed: for a zone without writers, in which nobody else would.
+    pub(super) fn seal_the_rest(&self) {
+        let zone = self.zone_map.view();
+        let generation = zone.generation();
+        let is_sealed = |index: usize, version: u64| match sequencer::cut(zone, generation, index) {
+            Cut::Version(cut) if generation > 0 => cut >= version,
+            _ => version == 0,
+        };
+        let versions = (0..).zip(zone.rows).map(|(index, row)| (index, row.version.load(Relaxed)));
+        if !versions.into_iter().all(|(index, version)| is_sealed(index, version)) {
+            let mut scratch = vec![0; zone.rows.len()];
+            if sequencer::edge(zone, &mut scratch, &mut Races::default()).is_err() {
+                tracing::warn!("edges that somebody else runs overtook the last one of a zone without writers");
+            }
+        }
+    }
+
     /// Finishes or buries the last commit of a writer that runs no more. `lanes`: all its lanes, with their limits.
     pub(super) fn finish(&self, row: u32, lanes: &[(LaneMap, u64)]) -> Finished {
         let views: Vec<_> = lanes.iter().map(|(map, max_payload)| (map.view(), *max_payload)).collect();
@@ -193,7 +211,7 @@ pub(super) fn create_lane(name: String, lane: u64, capacity: u64) -> io::Result<
 
 /// Shows a lane to the broker, read-only.
 pub(super) fn map_lane(fd: BorrowedFd<'_>, capacity: u64) -> io::Result<LaneMap> {
-    LaneMap::new(fd, capacity, Access::ReadOnly)
+    LaneMap::glance(fd, capacity)
 }
 
 /// What fits into a memfd's name. What tells segments apart comes first, so only names are ever cut.

@@ -2,11 +2,12 @@
 //!
 //! When a writer leaves, or is proven dead, in this order: its last commit is finished or buried; the end of each lane is
 //! written into every reader's entry; readers are told; only then its row is free for another, whose first commit would
-//! otherwise make a buried frame valid.
+//! otherwise make a buried frame valid. If it was the zone's last writer, the broker seals what is not sealed yet: nobody
+//! else would.
 
 use super::notify;
 use super::quota::{check_room, refused, unknown};
-use super::registry::{LaneState, Owner, Registry, Writer, invalid, lost};
+use super::registry::{LaneState, Owner, Registry, Writer, Zone, invalid, lost};
 use super::segments::{Fd, map_lane};
 use super::session::Post;
 use crate::error::{Code, Result};
@@ -67,6 +68,10 @@ impl Registry {
         self.disown(writer.owner.client, serial);
         let lanes = std::mem::take(&mut writer.lanes);
         let ends = self.finish_lanes(&writer, &lanes);
+        let was_last = |zone: &&Zone| zone.writers.len() == 1 && !zone.readers.is_empty();
+        if let Some(zone) = self.zones.get(&writer.zone).filter(was_last) {
+            zone.segments.seal_the_rest();
+        }
         for (&number, end) in lanes.iter().zip(ends) {
             self.end_lane(number, end, died, post);
         }

@@ -54,7 +54,7 @@ impl<'w> Batch<'w> {
         [T]: Payload<Item = T>,
         T: NoUninit,
     {
-        let len = count.checked_mul(size_of::<T>()).unwrap_or(usize::MAX);
+        let len = count.saturating_mul(size_of::<T>());
         Loan::of_batch(self.writer, lane.key(), len)
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct LaneIn {
     pub(crate) map: LaneMap,
     pub(crate) entry: u32,
     place: Place,
+    /// The version of the last commit when this reader joined.
+    joined: u64,
     /// Of the first era only: the version of the last commit that was gone before this reader came.
     missed: u64,
     /// The cut of the era being handed out; `None`: the era has nothing of this lane.
@@ -48,7 +50,13 @@ pub(crate) enum Next {
 
 impl LaneIn {
     /// Maps a lane that the broker has announced. The entry keeps all at or after its cursor for us.
-    pub(crate) fn open(info: LaneInfo, entry: u32, fds: Vec<OwnedFd>, meeting: &MeetingMap) -> Result<LaneIn> {
+    pub(crate) fn open(
+        info: LaneInfo,
+        entry: u32,
+        joined: u64,
+        fds: Vec<OwnedFd>,
+        meeting: &MeetingMap,
+    ) -> Result<LaneIn> {
         let [fd] = take_fds(fds)?;
         let doing = || format!("mapping the lane of `{}` in channel `{}`", info.writer_name, info.channel_name);
         let map = LaneMap::new(fd.as_fd(), info.capacity, Access::ReadOnly).map_err(Error::io(doing()))?;
@@ -60,7 +68,7 @@ impl LaneIn {
             return Err(Error::Corrupt(format!("{}: no page mark at {cursor}", doing())));
         };
         let missed = if place.position == 0 { 0 } else { after };
-        Ok(LaneIn { info, map, entry, place, missed, cut: None, ended: None })
+        Ok(LaneIn { info, map, entry, place, joined, missed, cut: None, ended: None })
     }
 
     pub(crate) fn row(&self) -> usize {
@@ -169,19 +177,9 @@ impl LaneIn {
         self.missed <= before
     }
 
-    /// Goes on behind all that is committed.
-    pub(crate) fn skip_to_latest(&mut self, zone: Zone<'_>, meeting: &MeetingMap) -> Result<()> {
-        if let Some(mark) = starts(self.map.view(), self.place.position).last() {
-            self.place = mark.reader;
-        }
-        let most = self.place.position + self.info.capacity;
-        while self.place.position < most {
-            match self.next_live(zone, meeting)? {
-                Next::Frame(frame) => self.place.pass(&frame),
-                Next::Nothing | Next::Drained => break,
-            }
-        }
-        Ok(())
+    /// Goes on behind all that was committed when this reader joined.
+    pub(crate) fn skip_to_latest(&mut self, meeting: &MeetingMap) -> Result<()> {
+        self.skip_to_cut(self.joined, meeting)
     }
 
     /// Goes on behind all commits up to `cut`.
@@ -191,7 +189,11 @@ impl LaneIn {
             self.place = mark.reader;
         }
         self.set_cut(Some(cut));
-        while let Next::Frame(frame) = self.next_sealed(meeting)? {
+        // No further than a sound writer gets while our cursor stays.
+        let most = self.place.position + self.info.capacity;
+        while self.place.position < most
+            && let Next::Frame(frame) = self.next_sealed(meeting)?
+        {
             self.place.pass(&frame);
         }
         self.set_cut(None);

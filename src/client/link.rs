@@ -8,8 +8,9 @@ use crate::error::{Code, Error, Result};
 use crate::os::fork::Epoch;
 use crate::os::socket::{Conn, MAX_PACKET};
 use crate::wire::{Ask, Presence, Reply, Request, Tell};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub(crate) struct Link {
     epoch: Epoch,
     state: Mutex<State>,
     changed: Condvar,
+    /// Wakes the leader, who waits for the socket, when somebody else has taken in what it waits for.
+    taken_in: EventFd,
 }
 
 #[derive(Default)]
@@ -40,6 +43,8 @@ struct State {
     watched: bool,
     reading: bool,
     lost: bool,
+    /// Why, if the broker said so.
+    refused: Option<(i32, String)>,
 }
 
 impl Link {
@@ -49,7 +54,11 @@ impl Link {
         crate::os::paths::check_socket(path)?;
         let conn = Conn::connect(path).map_err(no_broker)?;
         crate::os::paths::check_owner(path, conn.peer().map_err(no_broker)?.uid)?;
-        let link = Link { conn, path: path.to_owned(), epoch, state: Mutex::default(), changed: Condvar::new() };
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let taken_in = EventFd::from_value_and_flags(0, flags)
+            .map_err(|errno| Error::io("making an event descriptor")(errno.into()))?;
+        let link =
+            Link { conn, path: path.to_owned(), epoch, state: Mutex::default(), changed: Condvar::new(), taken_in };
         let hello = Ask::Hello {
             protocol: crate::wire::PROTOCOL,
             layout_hash: crate::layout::LAYOUT_HASH,
@@ -136,9 +145,7 @@ impl Link {
     pub(crate) fn next_reply(&self, id: u32, timeout: Duration) -> Result<Parcel> {
         let taken = self.wait(timeout, |state| state.replies.get_mut(&id).and_then(VecDeque::pop_front))?;
         match taken {
-            (Tell::Refused { code, text }, _) => {
-                Err(Error::Refused { code: Code::from_number(code).unwrap_or(Code::Internal), text })
-            }
+            (Tell::Refused { code, text }, _) => Err(refusal(code, text)),
             parcel => Ok(parcel),
         }
     }
@@ -164,6 +171,10 @@ impl Link {
         }
         if arrived > 0 {
             self.changed.notify_all();
+            if state.reading {
+                // Full is as good as written: the leader wakes.
+                let _ = self.taken_in.write(1);
+            }
         }
         Ok(state.readers.get_mut(&reader).map(std::mem::take).unwrap_or_default())
     }
@@ -198,6 +209,9 @@ impl Link {
             if let Some(taken) = take(&mut state) {
                 return Ok(taken);
             }
+            if let Some((code, text)) = state.refused.clone() {
+                return Err(refusal(code, text));
+            }
             if state.lost {
                 let gone = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the broker has gone");
                 return Err(self.lost(gone));
@@ -213,9 +227,11 @@ impl Link {
             }
             state.reading = true;
             drop(state);
-            let polled = self.conn.poll_readable(Some(left.min(Duration::from_secs(3600))));
+            let polled = self.conn.poll_readable_or(self.taken_in.as_fd(), Some(left.min(Duration::from_secs(3600))));
             state = self.lock()?;
             state.reading = false;
+            // Nothing in it is fine.
+            let _ = self.taken_in.read();
             let received = match polled {
                 Ok(_) => self.receive(&mut state),
                 Err(error) => Err(error),
@@ -267,12 +283,20 @@ impl State {
                     return Err(std::io::ErrorKind::OutOfMemory.into());
                 }
             }
+            Tell::Refused { code, text } if id == 0 => {
+                self.lost = true;
+                self.refused = Some((code, text));
+            }
             Tell::Presence(presence) if self.watched => self.presence.push_back(presence),
             // An answer that nobody waits for any more.
             _ => {}
         }
         Ok(true)
     }
+}
+
+fn refusal(code: i32, text: String) -> Error {
+    Error::Refused { code: Code::from_number(code).unwrap_or(Code::Internal), text }
 }
 
 /// The broker said something that does not answer what was asked.

@@ -52,7 +52,7 @@ where
     /// # Errors
     /// [`Error::Invalid`] if that is more than the loan has.
     pub fn truncate(&mut self, count: usize) -> Result<()> {
-        let has = self.claim.len() as usize / size_of::<P::Item>().max(1);
+        let has = self.claim.payload_len() as usize / size_of::<P::Item>().max(1);
         if count > has {
             return Err(Error::Invalid(format!("loan of {has} elements: can not publish {count}")));
         }
@@ -80,6 +80,9 @@ impl<T: Payload<Item = T> + NoUninit> Loan<'_, T> {
 
 impl<P: Payload + ?Sized> std::fmt::Debug for Loan<'_, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loan").field("len", &self.claim.len()).field("batch", &self.batch).finish_non_exhaustive()
+        f.debug_struct("Loan")
+            .field("len", &self.claim.payload_len())
+            .field("batch", &self.batch)
+            .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use crate::os::mapping::{Access, MeetingMap, ZoneMap};
 use crate::ring::{bell, order, sequencer};
 use crate::wire::{Ask, LaneInfo, Tell, TypeDesc, Wanted};
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const NEVER_LOOKED: u64 = 0;
 /// A live reader that always has something looks for new lanes after so many messages.
 const LOOK_AFTER: u32 = 64;
 /// A take-in of this many messages may have been cut short by a full socket: ask the broker whether that was all.
-const LARGE_TAKE_IN: usize = 32;
+const LARGE_TAKE_IN: usize = 3;
 
 /// Where a new reader starts in the lanes that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -149,18 +149,18 @@ impl Reader {
             latest: start == Start::Latest,
             synced,
         })?;
-        let opened = Self::join(&link, id, synced);
+        let opened = Self::join(&link, id, synced, start);
         link.forget(id);
-        let mut reader = opened?;
-        reader.seek(start)?;
-        Ok(reader)
+        opened
     }
 
     /// The answers to `OpenReader`: the segments, each lane there is, and that it was all.
-    fn join(link: &Arc<Link>, id: u32, synced: bool) -> Result<Reader> {
+    fn join(link: &Arc<Link>, id: u32, synced: bool, start: Start) -> Result<Reader> {
         let patience = Duration::from_secs(30);
         let (told, fds) = link.next_reply(id, patience)?;
-        let Tell::Reader { zone: number, reader, geometry } = told else { return Err(unexpected("Reader", &told)) };
+        let Tell::Reader { zone: number, reader, geometry, generation } = told else {
+            return Err(unexpected("Reader", &told));
+        };
         let [zone_fd, meeting_fd] = take_fds(fds)?;
         let zone =
             ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadOnly).map_err(Error::io("mapping the zone segment"))?;
@@ -188,39 +188,59 @@ impl Reader {
         };
         loop {
             match link.next_reply(id, patience)? {
-                (Tell::LaneAdded { entry, lane, .. }, fds) => reader.add_lane(lane, entry, fds)?,
+                (Tell::LaneAdded { entry, lane, version, .. }, fds) => reader.add_lane(lane, entry, version, fds)?,
                 (Tell::ReaderOpen { .. }, _) => break,
                 (other, _) => return Err(unexpected("LaneAdded or ReaderOpen", &other)),
             }
         }
+        reader.seek(start, generation)?;
         Ok(reader)
     }
 
-    /// Goes to where this reader starts.
-    fn seek(&mut self, start: Start) -> Result<()> {
-        if self.synced {
-            return self.seek_era(start);
+    /// Goes to where this reader starts. `joined`: the generation when the broker joined it. Not the present one: a writer that has
+    /// waited for this reader may have published and sealed since.
+    fn seek(&mut self, start: Start, joined: u64) -> Result<()> {
+        match (start, self.synced) {
+            (Start::Latest, true) => self.seek_next_era(joined),
+            (Start::Latest, false) => self.skip_to_latest(),
+            (Start::Oldest, true) => self.seek_oldest_era(),
+            (Start::Oldest, false) => Ok(()),
         }
-        let zone = self.zone.view();
-        if start == Start::Latest {
-            for lane in &mut self.lanes {
-                lane.skip_to_latest(zone, &self.meeting)?;
-                lane.release(&self.meeting, self.fence);
+    }
+
+    /// Goes behind what was committed when this reader joined.
+    fn skip_to_latest(&mut self) -> Result<()> {
+        for lane in &mut self.lanes {
+            lane.skip_to_latest(&self.meeting)?;
+            lane.release(&self.meeting, self.fence);
+        }
+        Ok(())
+    }
+
+    /// Goes to the beginning of the era after `joined`. If a lane has lost a part of it, the first whole one is found as eras
+    /// are sealed. If the zone has forgotten where it began, what came after this reader is merged into the first one.
+    fn seek_next_era(&mut self, joined: u64) -> Result<()> {
+        self.era = joined;
+        match self.skip_before(joined + 1)? {
+            Before::Whole => self.first = false,
+            Before::Parts => {}
+            Before::Gone => {
+                self.skip_to_latest()?;
+                self.first = false;
             }
         }
         Ok(())
     }
 
-    /// Goes to the beginning of the first era to hand out: the next one, or the oldest of which nothing is missing. If there is none
-    /// yet (a lane has lost a part of the era that is open now), the first whole one is found as eras are sealed.
-    fn seek_era(&mut self, start: Start) -> Result<()> {
+    /// Goes to the beginning of the oldest era of which nothing is missing. If there is none yet (a lane has lost a part of the era
+    /// that is open now), the first whole one is found as eras are sealed.
+    fn seek_oldest_era(&mut self) -> Result<()> {
         for _ in 0..ERA_TRIES {
             let generation = self.zone.view().generation();
-            let oldest = match (start, sequencer::oldest_era(self.zone.view(), generation)) {
-                (Start::Latest, _) => generation + 1,
-                (Start::Oldest, 1) => 1,
+            let oldest = match sequencer::oldest_era(self.zone.view(), generation) {
+                1 => 1,
                 // The era before has to be known.
-                (Start::Oldest, oldest) => oldest + 1,
+                oldest => oldest + 1,
             };
             self.era = generation;
             let mut gone = false;
@@ -241,9 +261,9 @@ impl Reader {
         Ok(())
     }
 
-    fn add_lane(&mut self, info: LaneInfo, entry: u32, fds: Vec<std::os::fd::OwnedFd>) -> Result<()> {
-        let lane =
-            LaneIn::open(info, entry, fds, &self.meeting).inspect_err(|_| give_up(&self.link, self.id, entry))?;
+    fn add_lane(&mut self, info: LaneInfo, entry: u32, version: u64, fds: Vec<OwnedFd>) -> Result<()> {
+        let lane = LaneIn::open(info, entry, version, fds, &self.meeting)
+            .inspect_err(|_| give_up(&self.link, self.id, entry))?;
         if lane.row() >= self.zone.view().rows.len() {
             return Err(Error::Corrupt(format!("lane of row {}: the zone has fewer", lane.row())));
         }
@@ -277,7 +297,7 @@ impl Reader {
         let any = !self.waiting.is_empty();
         while let Some((told, fds)) = self.waiting.pop_front() {
             match told {
-                Tell::LaneAdded { entry, lane, .. } => self.add_lane(lane, entry, fds)?,
+                Tell::LaneAdded { entry, lane, version, .. } => self.add_lane(lane, entry, version, fds)?,
                 Tell::LaneEnded { entry, died, .. } => {
                     if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.entry == entry) {
                         lane.end_with(died);

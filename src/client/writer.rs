@@ -336,7 +336,7 @@ impl Writer {
         [T]: Payload<Item = T>,
         T: NoUninit,
     {
-        let len = count.checked_mul(size_of::<T>()).unwrap_or(usize::MAX);
+        let len = count.saturating_mul(size_of::<T>());
         Loan::single(self, lane.key, len)
     }
 
@@ -458,7 +458,7 @@ impl Writer {
     /// Where the payload of a claim goes.
     #[inline(always)]
     pub(crate) fn payload_mut(&mut self, key: Key, claim: Claim) -> &mut [u8] {
-        self.lanes[key.index as usize].map.payload_mut(claim.payload(), claim.len() as usize)
+        self.lanes[key.index as usize].map.payload_mut(claim.payload(), claim.payload_len() as usize)
     }
 
     /// Before any commit: causes first, and the era that is closing.

@@ -63,8 +63,8 @@ pub unsafe extern "C" fn syncline_loan_publish(writer: *mut WriterHandle, len: u
         // SAFETY: the caller keeps the header's contract.
         let writer = unsafe { handle(writer, "writer")? };
         let (key, claim) = writer.open_loan()?;
-        if len > claim.len() as usize {
-            return Err(invalid(format!("loan of {} bytes: can not publish {len}", claim.len())));
+        if len > claim.payload_len() as usize {
+            return Err(invalid(format!("loan of {} bytes: can not publish {len}", claim.payload_len())));
         }
         writer.check_len(key, len)?;
         let claim = claim.shortened(len as u32);

@@ -107,6 +107,16 @@ impl LaneMap {
         Ok(map)
     }
 
+    /// As [`LaneMap::new`], read-only and without touching the pages: for who looks at few of them, once.
+    ///
+    /// # Errors
+    /// As for [`LaneMap::new`].
+    pub fn glance(fd: BorrowedFd, capacity: u64) -> io::Result<LaneMap> {
+        let map = LaneMap::map(fd, capacity, Access::ReadOnly)?;
+        check_preamble(&map.view().header.preamble, Kind::Lane, lane::segment_size(capacity))?;
+        Ok(map)
+    }
+
     /// Maps a new lane and writes its preamble. Does not touch the ring: see [`Segment::populate`].
     ///
     /// # Errors

@@ -25,4 +25,4 @@ mod region;
 pub mod socket;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

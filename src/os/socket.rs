@@ -146,16 +146,15 @@ impl Conn {
     /// # Errors
     /// The kernel has no memory left.
     pub fn poll_readable(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        const LONGEST: Duration = Duration::from_secs(1 << 31);
-        let start = Instant::now();
-        loop {
-            let left = timeout.map(|timeout| timeout.min(LONGEST).saturating_sub(start.elapsed()));
-            match ppoll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], left.map(TimeSpec::from), None) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        poll_any(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout)
+    }
+
+    /// As [`Conn::poll_readable`], or until `other` can be read.
+    ///
+    /// # Errors
+    /// As [`Conn::poll_readable`].
+    pub fn poll_readable_or(&self, other: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+        poll_any(&mut [self.fd.as_fd(), other].map(|fd| PollFd::new(fd, PollFlags::POLLIN)), timeout)
     }
 
     /// Who is at the other end.
@@ -252,6 +251,20 @@ unsafe fn take_fds(message: &libc::msghdr) -> Vec<OwnedFd> {
         header = unsafe { libc::CMSG_NXTHDR(message, header) };
     }
     fds
+}
+
+/// Waits until one of them is ready. False if the timeout passed.
+fn poll_any(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
+    const LONGEST: Duration = Duration::from_secs(1 << 31);
+    let start = Instant::now();
+    loop {
+        let left = timeout.map(|timeout| timeout.min(LONGEST).saturating_sub(start.elapsed()));
+        match ppoll(fds, left.map(TimeSpec::from), None) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 #[cfg(test)]

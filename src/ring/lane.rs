@@ -63,7 +63,7 @@ impl Claim {
 
     /// Payload bytes.
     #[inline(always)]
-    pub fn len(&self) -> u32 {
+    pub fn payload_len(&self) -> u32 {
         self.len
     }
 

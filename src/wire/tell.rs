@@ -137,6 +137,8 @@ messages! {
             reader: u64,
             /// The zone's shape.
             geometry: Geometry,
+            /// The last sealed era when the reader joined.
+            generation: u64,
         },
         /// A lane for a reader: in answer to `OpenReader`, or with id 0 when it comes later. With a descriptor: the lane,
         /// read-only.
@@ -147,6 +149,8 @@ messages! {
             entry: u32,
             /// The lane.
             lane: LaneInfo,
+            /// The writer's last commit when the reader joined: what follows is the latest. 0 for a lane that comes later.
+            version: u64,
         },
         /// All lanes that are there have been added.
         ReaderOpen = 9 {

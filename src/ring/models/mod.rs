@@ -234,7 +234,7 @@ impl<'a> Writer<'a> {
     /// Writes `value` into every word of a claim.
     fn fill(&self, index: usize, claim: Claim, value: u64) {
         let lane = self.lanes[index].0;
-        for position in (claim.payload()..claim.payload() + u64::from(claim.len())).step_by(8) {
+        for position in (claim.payload()..claim.payload() + u64::from(claim.payload_len())).step_by(8) {
             self.segments.lane(lane).ring.word(position).store(payload(value), RELAXED.get());
             self.segments.shadow(lane, position).with_mut(|_| ());
         }

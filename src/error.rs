@@ -118,6 +118,13 @@ macro_rules! codes {
             pub const fn text(self) -> &'static str {
                 match self { $(Code::$name => $text,)* }
             }
+
+            /// The same for C.
+            #[cfg(feature = "capi")]
+            pub(crate) fn c_text(self) -> &'static std::ffi::CStr {
+                let text = match self { $(Code::$name => concat!($text, "\0"),)* };
+                std::ffi::CStr::from_bytes_with_nul(text.as_bytes()).unwrap_or_default()
+            }
         }
     };
 }
@@ -185,6 +192,7 @@ impl Error {
     }
 
     /// An [`Error::Io`] that says what was being done.
+    #[cfg_attr(loom, allow(dead_code, reason = "the models do no input or output"))]
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let doing = doing.into();
         move |source| Error::Io { doing, source }

@@ -1,4 +1,64 @@
-//! Syncline: shared-memory messages between processes, with SYNC edges.
+//! Shared-memory messages between the processes of one Linux host, with **SYNC edges**: one atomic step makes a whole *era* of
+//! messages, from many writers on many channels, visible at once. A reader never acts on half of what belongs together.
+//!
+//! # The promise
+//!
+//! - A synced reader is handed whole eras, the same ones in the same order as every other.
+//! - A batch is seen whole or not at all, by live readers too, also when its writer is killed half-way.
+//! - Nothing that was published is lost: a writer without room is told [`Error::Full`], or waits.
+//! - Publishing and reading make no system call while nobody sleeps; the broker is not on the way.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use syncline::Bus;
+//!
+//! # fn main() -> syncline::Result<()> {
+//! // A broker on a thread of this process; `Bus::connect()` finds the one that runs on this host.
+//! let bus = Bus::embedded()?;
+//! let zone = bus.zone("robot");
+//!
+//! let mut reader = zone.reader("control").channel::<f64>("angle").channel::<f64>("speed").synced().open()?;
+//!
+//! let mut writer = zone.writer("sensors")?;
+//! let angle = writer.channel("angle").open::<f64>()?;
+//! let speed = writer.channel("speed").open::<f64>()?;
+//! writer.publish(angle, &0.5)?;
+//! writer.publish(speed, &1.5)?;
+//! assert!(reader.try_era()?.is_none(), "nothing of this era is visible yet");
+//! let number = writer.edge()?;
+//!
+//! let mut era = reader.next_era(Duration::from_secs(1))?;
+//! assert_eq!(era.number(), number);
+//! while let Some(message) = era.next()? {
+//!     println!("{} = {}", message.channel(), message.copy::<f64>()?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Trade-offs
+//!
+//! - Linux only (5.14 or later), on x86-64 and aarch64; one host; the processes of one user.
+//! - Every channel is *reliable*: a reader that stops taking holds its writers up. There is no lossy channel yet.
+//! - Each writer has a ring of its own in each channel: memory is writers x channels, 1 MiB each by default.
+//! - An edge costs in proportion to the zone's writers, whatever the number of channels, readers and bytes.
+//! - A reader copies messages out. Borrowing them in place is possible and `unsafe`, since their writer's process could change
+//!   them under the reference: see [`Message::bytes_in_place`].
+//!
+//! # How it works
+//!
+//! Each writer has a [ring](ring::lane) per channel that only it can write: it stores a message, then its head. Commits are counted
+//! in the writer's *row* of the zone. An [edge](ring::sequencer) notes for each row how far it had come (its *cut*) and moves the zone's
+//! generation on by one CAS; the era is what lies between two cuts. Any participant can run an edge, several at once, and none waits for
+//! another. [Room](ring::floor) is reclaimed under readers without their help; [sleepers](ring::bell) cost a writer one load
+//! while there are none. The [broker] makes the segments, hands out descriptors, and cleans up after the [dead](ring::recovery).
+//!
+//! # Where to read on
+//!
+//! `docs/design.md` has the pictures. In the source: [`layout`] (what the words are), [`ring`] (the lock-free core and its proofs),
+//! [`os`], [`wire`], [`broker`], then `client` (this interface) and `ffi` (the C one, `include/syncline.h`).
 
 pub mod error;
 #[doc(hidden)]
@@ -9,6 +69,13 @@ mod sync;
 
 #[cfg(not(loom))]
 pub mod broker;
+#[cfg(all(feature = "cli", not(loom)))]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(not(loom))]
+mod client;
+#[cfg(all(feature = "capi", not(loom)))]
+mod ffi;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod os;
@@ -16,4 +83,17 @@ pub mod os;
 #[doc(hidden)]
 pub mod wire;
 
-pub use error::{Code, Error, Result};
+pub use error::{Closed, Code, Error, Result};
+
+#[cfg(not(loom))]
+pub use client::{
+    Batch, Bus, Described, Era, Lane, LaneBuilder, Loan, Message, Origin, Payload, Reader, ReaderBuilder, Start, Watch,
+    Writer, Zone, field,
+};
+#[cfg(not(loom))]
+pub use ring::sequencer::Races;
+#[cfg(not(loom))]
+pub use wire::{
+    ChannelInfo, Field, LaneUse, Presence, PresenceKind, PresenceWhat, ReaderInfo, Scalar, TypeDesc, WriterInfo,
+    ZoneInfo,
+};

@@ -1,3 +1,7 @@
 //! The `syncline` program; everything is in the library's `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    syncline::cli::main()
+}

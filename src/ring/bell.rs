@@ -35,6 +35,27 @@ pub const fn bit(n: u64) -> u32 {
     1 << (n % 32)
 }
 
+/// What a ringer looks for: sleepers with any of these bits, and those that need a full fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mask(u64);
+
+impl Mask {
+    /// Of these bits.
+    #[inline(always)]
+    pub const fn of(bits: u32) -> Mask {
+        Mask(FENCE | bits as u64)
+    }
+
+    /// Of the bits of both.
+    #[inline(always)]
+    pub const fn and(self, other: Mask) -> Mask {
+        Mask(self.0 | other.0)
+    }
+}
+
+/// Any sleeper.
+pub const ALL: Mask = Mask::of(u32::MAX);
+
 /// Which fence a ringer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
@@ -56,22 +77,22 @@ impl Fence {
 
 /// Steps a to e. `wake` wakes all that sleep on the bell; it is called only if somebody has a bit of `mask` set.
 #[inline(always)]
-pub fn ring(bell: &Bell, mask: u32, fence: Fence, wake: impl FnOnce(&Bell)) -> bool {
+pub fn ring(bell: &Bell, mask: Mask, fence: Fence, wake: impl FnOnce(&Bell)) -> bool {
     fence.run();
     let sleepers = bell.sleepers.load(SLEEPERS_SEE.get());
-    if sleepers & (FENCE | u64::from(mask)) == 0 {
+    if sleepers & mask.0 == 0 {
         return false;
     }
     ring_seen(bell, mask, fence, sleepers, wake)
 }
 
 #[cold]
-fn ring_seen(bell: &Bell, mask: u32, fence: Fence, mut sleepers: u64, wake: impl FnOnce(&Bell)) -> bool {
+fn ring_seen(bell: &Bell, mask: Mask, fence: Fence, mut sleepers: u64, wake: impl FnOnce(&Bell)) -> bool {
     if sleepers & FENCE != 0 && fence == Fence::Light {
         Fence::Full.run();
         sleepers = bell.sleepers.load(SLEEPERS_SEE.get());
     }
-    if sleepers & u64::from(mask) == 0 {
+    if sleepers & mask.0 & MASK == 0 {
         return false;
     }
     // Relaxed: after the look at the sleepers (acquire), and before the clearing, since the wake between them is a system call.

@@ -35,6 +35,8 @@ pub struct Writer {
     withheld: u64,
     /// Nothing may be written at or after this position: the floor plus the capacity.
     limit: u64,
+    /// What ends below this needs neither room nor a mark nor padding: the limit, or the end of the tail's page.
+    easy: u64,
     /// Sequence number of the next message committed.
     sequence: u64,
     /// log2 of the page size.
@@ -61,7 +63,7 @@ impl Claim {
 
     /// Payload bytes.
     #[inline(always)]
-    pub fn len(&self) -> u32 {
+    pub fn payload_len(&self) -> u32 {
         self.len
     }
 
@@ -91,6 +93,7 @@ impl Writer {
             pending_count: 0,
             withheld: EMPTY,
             limit: capacity,
+            easy: if align <= 8 { capacity / PAGES } else { 0 },
             sequence: 0,
             page_shift,
             align: align.max(8),
@@ -115,16 +118,46 @@ impl Writer {
     /// The floor has moved: nothing may be written at or after `floor + capacity`.
     pub fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
+        self.set_easy();
+    }
+
+    fn set_easy(&mut self) {
+        let page_end = ((self.tail >> self.page_shift) + 1) << self.page_shift;
+        // Larger alignments may need padding: never easy.
+        self.easy = if self.align == 8 { page_end.min(self.limit) } else { 0 };
+    }
+
+    /// Where the next frame's head goes: its payload is aligned.
+    #[inline(always)]
+    fn next_head(&self) -> u64 {
+        // `align` is a power of two.
+        ((self.pending + FRAME_HEADER + self.align - 1) & !(self.align - 1)) - FRAME_HEADER
+    }
+
+    /// Room for a single message that needs nothing else done: neither the floor nor a page's mark. `None`: ask
+    /// [`Writer::claim`]. Not during a batch.
+    #[inline(always)]
+    pub fn claim_easy(&self, len: u32) -> Option<Claim> {
+        let claim = Claim { head: self.pending, len };
+        (claim.end() + 8 <= self.easy).then_some(claim)
+    }
+
+    /// [`Writer::show`] and [`Writer::committed`] in one, for an easy claim; the row's version must be stored next.
+    #[inline(always)]
+    pub fn show_easy(&mut self, lane: Lane<'_>, claim: Claim, version: u64) {
+        let end = claim.end();
+        lane.ring.word(claim.head + 8).store(version, RELAXED.get());
+        lane.ring.word(end).store(EMPTY, RELAXED.get());
+        lane.ring.word(claim.head).store(frame::message(claim.len), FRAME_SHOW.get());
+        self.tail = end;
+        self.pending = end;
+        self.sequence += 1;
     }
 
     /// Room for a payload of `len` bytes after what is pending.
     #[inline(always)]
     pub fn claim(&self, lane: Lane<'_>, len: u32) -> Result<Claim, NoRoom> {
-        let mut head = self.pending;
-        if self.align > 8 {
-            head = (head + FRAME_HEADER).next_multiple_of(self.align) - FRAME_HEADER;
-        }
-        let claim = Claim { head, len };
+        let claim = Claim { head: self.next_head(), len };
         // Eight bytes more, for the empty head that follows.
         let end = claim.end() + 8;
         if end > self.limit { Err(NoRoom(end - lane.ring.capacity())) } else { Ok(claim) }
@@ -193,13 +226,14 @@ impl Writer {
 
     /// Marks the pages from `first` to the tail's: their first frame will be at the tail.
     #[cold]
-    fn mark(&self, lane: Lane<'_>, first: u64, version: u64) {
+    fn mark(&mut self, lane: Lane<'_>, first: u64, version: u64) {
         for page in first..=self.tail >> self.page_shift {
             let mark = &lane.header.marks[page as usize % MARKS];
             mark.sequence.store(self.sequence, RELAXED.get());
             mark.after.store(version, RELAXED.get());
             mark.position.store(self.tail, MARK_SET.get());
         }
+        self.set_easy();
     }
 
     /// Forgets the open batch. Nothing of it was ever visible.

@@ -27,7 +27,7 @@ use super::order::{
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
-use crate::layout::zone::{LAP_BITS, SLOT_WORDS};
+use crate::layout::zone::{self, LAP_BITS, SLOT_WORDS};
 use crate::sync::AtomicU64;
 
 /// How often an exact edge goes again before it says that it can not keep up. Twice is the rule.
@@ -212,10 +212,10 @@ pub fn era_of(zone: Zone<'_>, row: usize, version: u64) -> Option<u64> {
 /// Before a commit of `row`, whose version is `version`: if an edge is closing an era, decides the row's cut of it, so that the
 /// commit falls into the next. `settled` is the last era that this was done for; one load when there is nothing to do.
 #[inline(always)]
-pub fn settle(zone: Zone<'_>, row: usize, version: u64, settled: &mut u64) {
-    let closing = zone.header.closing.0.load(CLOSING_SEE.get());
+pub fn settle<'z>(header: &zone::Header, zone: impl FnOnce() -> Zone<'z>, row: usize, version: u64, settled: &mut u64) {
+    let closing = header.closing.0.load(CLOSING_SEE.get());
     if closing != *settled {
-        settle_era(zone, row, version, closing);
+        settle_era(zone(), row, version, closing);
         *settled = closing;
     }
 }

@@ -13,6 +13,7 @@ use std::{marker::PhantomData, ptr::NonNull};
 #[cfg(not(loom))]
 pub struct Ring<'a> {
     base: NonNull<u8>,
+    /// Of the offset of a word: the capacity less 8.
     mask: u64,
     memory: PhantomData<&'a AtomicU64>,
 }
@@ -33,29 +34,29 @@ impl<'a> Ring<'a> {
     /// mapped readable, the second half showing the same memory as the first.
     pub unsafe fn new(base: NonNull<u8>, capacity: u64) -> Self {
         debug_assert!(capacity.is_power_of_two() && capacity >= 8);
-        Ring { base, mask: capacity - 1, memory: PhantomData }
+        Ring { base, mask: capacity - 8, memory: PhantomData }
     }
 
     /// Size in bytes.
     #[inline(always)]
     pub fn capacity(self) -> u64 {
-        self.mask + 1
+        self.mask + 8
     }
 
     /// The word at `position`, rounded down to 8.
     #[inline(always)]
     pub fn word(self, position: u64) -> &'a AtomicU64 {
-        let offset = (position & self.mask & !7) as usize;
+        let offset = (position & self.mask) as usize;
         // SAFETY: `offset` is a multiple of 8 and at most `capacity - 8`, so the word lies inside the first mapping, which
         // `new` was promised for `'a`; other processes touch these words with atomic accesses only while we may.
         unsafe { self.base.add(offset).cast::<AtomicU64>().as_ref() }
     }
 
-    /// Where the bytes at `position` are. From here, `capacity` bytes are contiguous. Writing is for the lane's writer.
+    /// Where the bytes at `position`, rounded down to 8, are. From here, `capacity` bytes are contiguous. Writing is for the lane's writer.
     #[inline(always)]
     pub fn payload(self, position: u64) -> NonNull<u8> {
         let offset = (position & self.mask) as usize;
-        // SAFETY: `offset` is below `capacity`, half of what is mapped.
+        // SAFETY: `offset` is at most `capacity - 8`, in the first half of what is mapped.
         unsafe { self.base.add(offset) }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{Stop, at_every_stop, check, never};
 use crate::layout::meeting::Bell;
-use crate::ring::bell::{Fence, announce, bit, ring, sleeper_fence};
+use crate::ring::bell::{Fence, Mask, announce, bit, ring, sleeper_fence};
 use crate::ring::order::RELAXED;
 use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// A bell, what the sleepers wait for, and a futex as the kernel has it: waiting compares and queues under a lock.
 struct Room {
@@ -21,10 +21,10 @@ struct Room {
 }
 
 impl Room {
-    fn new() -> Arc<Room> {
+    fn new() -> Rc<Room> {
         let things = [AtomicU64::new(0), AtomicU64::new(0)];
         let (queue, sleepers, look) = (Mutex::new(()), Condvar::new(), UnsafeCell::new(()));
-        Arc::new(Room { bell: Bell::new(), things, queue, sleepers, look })
+        Rc::new(Room { bell: Bell::zeroed(), things, queue, sleepers, look })
     }
 
     fn has_come(&self, thing: usize) -> bool {
@@ -55,7 +55,7 @@ impl Room {
     /// Does the thing, and rings.
     fn bring(&self, thing: usize, mask: u32) {
         self.things[thing].store(1, RELAXED.get());
-        ring(&self.bell, mask, Fence::Full, |_| self.wake());
+        ring(&self.bell, Mask::of(mask), Fence::Full, |_| self.wake());
     }
 }
 
@@ -158,7 +158,8 @@ fn the_ring_comes_after_the_look() {
             shared.look.with(|_| ());
             announce(&shared.bell, bit(0));
         });
-        let ringer = thread::spawn(move || ring(&room.bell, bit(0), Fence::Full, |_| room.look.with_mut(|_| ())));
+        let ringer =
+            thread::spawn(move || ring(&room.bell, Mask::of(bit(0)), Fence::Full, |_| room.look.with_mut(|_| ())));
         sleeper.join().unwrap();
         ringer.join().unwrap();
     });

@@ -2,7 +2,7 @@
 
 use super::{Next, Reader, Segments, Stop, Writer, at_every_stop, check, never, sequencer};
 use loom::thread;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// What the reacting writer publishes of its own, and as its reaction.
 const OWN: u64 = 7;
@@ -63,7 +63,7 @@ fn story(cause: Stop, reaction: Stop, of_its_own: bool, edges: u32, edge: Stop) 
 }
 
 /// Whatever has stopped: the next edges keep the order too.
-fn after(segments: &Arc<Segments>) {
+fn after(segments: &Rc<Segments>) {
     let segments = segments.clone();
     let reader = thread::spawn(move || {
         let era = segments.zone().generation();

@@ -30,6 +30,7 @@ use crate::layout::zone::{Geometry, NO_LANE};
 use crate::layout::{lane as lane_layout, meeting, word, zone};
 use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -91,7 +92,7 @@ struct LaneSegment {
     shadow: Vec<UnsafeCell<()>>,
 }
 
-/// The segments of one zone.
+/// The segments of one zone. Shared by `Rc`: loom's threads are coroutines of one thread.
 struct Segments {
     lanes: Vec<LaneSegment>,
     header: zone::Header,
@@ -109,7 +110,7 @@ const ERAS: u32 = 4;
 impl Segments {
     /// A zone of `rows` rows, all in use, with `lanes` lanes of `capacity` bytes and as many reader entries: entry `n` is for lane `n`,
     /// and not on the roster yet.
-    fn new(rows: u32, lanes: usize, capacity: usize) -> Arc<Segments> {
+    fn new(rows: u32, lanes: usize, capacity: usize) -> Rc<Segments> {
         fn many<T>(n: usize, make: fn() -> T) -> Vec<T> {
             (0..n).map(|_| make()).collect()
         }
@@ -117,21 +118,21 @@ impl Segments {
         let segments = Segments {
             lanes: (0..lanes)
                 .map(|_| LaneSegment {
-                    header: lane_layout::Header::new(),
+                    header: lane_layout::Header::zeroed(),
                     words: many(capacity / 8, word),
                     shadow: many(capacity / 8, || UnsafeCell::new(())),
                 })
                 .collect(),
-            header: zone::Header::new(),
-            rows: many(rows as usize, zone::Row::new),
+            header: zone::Header::zeroed(),
+            rows: many(rows as usize, zone::Row::zeroed),
             slots: many(ERAS as usize * geometry.slot_stride(), word),
             entry_lane: many(lanes, || AtomicU64::new(NO_LANE)),
             geometry,
-            bells: meeting::Header::new(),
-            entries: many(lanes, meeting::Entry::new),
+            bells: meeting::Header::zeroed(),
+            entries: many(lanes, meeting::Entry::open),
         };
         segments.header.high.0.store(rows.into(), RELAXED.get());
-        Arc::new(segments)
+        Rc::new(segments)
     }
 
     fn zone(&self) -> view::Zone<'_> {
@@ -235,7 +236,7 @@ impl<'a> Writer<'a> {
     /// Writes `value` into every word of a claim. The shadow is written as far as the frame will be: from its head to the empty one after.
     fn fill(&self, index: usize, claim: Claim, value: u64) {
         let lane = self.lanes[index].0;
-        let end = claim.payload() + u64::from(claim.len());
+        let end = claim.payload() + u64::from(claim.payload_len());
         for position in (claim.payload()..end).step_by(8) {
             self.segments.lane(lane).ring.word(position).store(payload(value), RELAXED.get());
         }
@@ -246,7 +247,8 @@ impl<'a> Writer<'a> {
 
     /// Before any commit.
     fn settle(&mut self) {
-        sequencer::settle(self.segments.zone(), self.row, self.version, &mut self.settled);
+        let zone = self.segments.zone();
+        sequencer::settle(zone.header, || zone, self.row, self.version, &mut self.settled);
     }
 
     fn store_version(&mut self) {
@@ -256,6 +258,14 @@ impl<'a> Writer<'a> {
 
     /// Publishes a message of one word; false: there is no room.
     fn publish(&mut self, index: usize, value: u64) -> bool {
+        if let Some(claim) = self.lanes[index].1.claim_easy(8) {
+            self.fill(index, claim, value);
+            self.settle();
+            let (number, lane, _) = &mut self.lanes[index];
+            lane.show_easy(self.segments.lane(*number), claim, self.version + 1);
+            self.store_version();
+            return true;
+        }
         let Some(claim) = self.claim(index, 1) else { return false };
         self.fill(index, claim, value);
         self.settle();

@@ -1,0 +1,479 @@
+/*
+ * syncline.h - the C interface of Syncline: shared-memory messages between the processes of one Linux host, with SYNC edges.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * CAVEATS
+ *   - `message->data` points into memory that the writer's process can write. Reading it in place is the decision to trust that
+ *     process; syncline_message_copy() is the way that is safe whatever the writer does. See there.
+ *   - A writer, reader, watch or listing belongs to one thread at a time. A bus may be used by any number of threads at once.
+ *   - Nothing survives fork(): see "Threads and fork".
+ *   - A reader that stops taking messages holds up the writers of its channels: they get SYNCLINE_EFULL. Close what you do not read.
+ *   - No function may be called from a signal handler. A signal does not end a wait: use timeouts and look at your own flag.
+ *   - A handle that was closed must not be used again; that can not be detected.
+ *   - Linux on 64-bit processors. Another user's processes can not attach; processes of the same user that trace each other, and
+ *     root, are not defended against.
+ *
+ * BUILDING
+ *   cc -std=c11 client.c $(pkg-config --cflags --libs syncline)
+ *   cc -std=c11 client.c -I PREFIX/include -L PREFIX/lib -lsyncline                                     (shared: libsyncline.so.0)
+ *   cc -std=c11 client.c -I PREFIX/include PREFIX/lib/libsyncline.a -lgcc_s -lutil -lrt -lpthread -lm -ldl          (static)
+ *   `cargo xtask install --prefix PREFIX` makes PREFIX/include and PREFIX/lib. C11 or C++17, and later ones.
+ *
+ * OVERVIEW
+ *   bus       a connection to the broker (`syncline broker`), which is asked when something is opened or closed. Messages and edges
+ *             do not pass through it, and go on without it.
+ *   zone      channels and writers that share one edge, by name. Made with its first writer or reader, gone with the last.
+ *   channel   a named stream of messages of one declared type.
+ *   writer    one participant that publishes into a zone. It has one lane (a ring of memory) in each channel it publishes to.
+ *   commit    what makes one message, or a whole batch over several lanes, visible at once.
+ *   edge      what seals an era: all that all writers of the zone have committed since the edge before, visible at once.
+ *   reader    reads several channels of one zone: live (each message as soon as it is committed) or synced (whole sealed eras, in
+ *             the same order for every reader).
+ *
+ *     syncline_bus *bus; syncline_writer *writer; syncline_lane lane;
+ *     struct syncline_writer_options options = { .size = sizeof options, .zone = "plant", .name = "sensor" };
+ *     if (syncline_bus_connect(NULL, &bus) < 0 || syncline_writer_open(bus, &options, &writer) < 0 ||
+ *         syncline_lane_open(writer, "text", NULL, NULL, &lane) < 0 || syncline_writer_publish(writer, lane, "hello", 5) < 0 ||
+ *         syncline_writer_edge(writer, NULL) < 0) {
+ *         fprintf(stderr, "%s\n", syncline_detail());
+ *     }
+ *     syncline_writer_close(writer);
+ *     syncline_bus_close(bus);
+ *
+ * ERRORS
+ *   Functions that return `int` return a negative code of enum syncline_error on failure, else 0, or what they say they return.
+ *   Functions that fetch something (a message, an era, an event) return 1 with it, 0 when there is none in the time given, or a
+ *   negative code. After a failure syncline_detail() says what was expected, what was found and what to do. Some codes are
+ *   outcomes to handle on the spot: SYNCLINE_EFULL, SYNCLINE_ETIMEOUT, SYNCLINE_ECLOSED. A failure leaves the handle as it
+ *   was, unless said otherwise; a pointer that was to be returned is then NULL.
+ *   Any function can return, and it is not repeated below: SYNCLINE_EINVALID for a NULL that it does not take, text that is not
+ *   UTF-8, or options with a bad size; SYNCLINE_EFORKED; SYNCLINE_EINTERNAL (a bug, or no memory: close the handle).
+ *
+ * THREADS AND FORK
+ *   In a child of fork() every handle made before answers SYNCLINE_EFORKED: the child shares none of its memory. Closing it there
+ *   frees the child's copy and leaves the parent's alone; pointers into messages and loans must not be used there. To daemonise, fork
+ *   first and connect afterwards, or close and connect anew in the child. exec() needs nothing: descriptors are close-on-exec.
+ *   Readers and writers keep what they need of the bus: it may be closed before them. No thread is started and no signal
+ *   handler installed.
+ *
+ * LIFETIMES AND GROWTH
+ *   Structs that you fill in begin with `size`; set it to their sizeof, zero the rest (0 and NULL mean the default), so that a program
+ *   works with later libraries. In C: { .size = sizeof options, ... }. In C++17: `syncline_writer_options options = {};
+ *   options.size = sizeof options;`. struct syncline_field and struct syncline_channel, which come in arrays, never grow.
+ *   What you pass in is not kept after the call. Structs that the library fills in belong to the handle, and are valid until the call
+ *   that is named with each; they may get more members at their end.
+ *   Text is UTF-8. Names have 1 to 128 bytes and no control characters. Times are in nanoseconds; a negative timeout waits for ever.
+ */
+#ifndef SYNCLINE_H
+#define SYNCLINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define SYNCLINE_ALIGNOF(type) alignof(type)
+#else
+#define SYNCLINE_ALIGNOF(type) _Alignof(type)
+#endif
+
+/* ---- Versions ---------------------------------------------------------------------------------------------------------------- */
+
+/* The interface that this header describes. It goes up with every addition; what breaks programs changes the soname. */
+#define SYNCLINE_ABI_VERSION 1u
+
+/* The interface of the library that runs: it serves programs built for this one and for all before. */
+uint32_t syncline_abi_version(void);
+
+/* The library's version, such as "0.1.0". */
+const char *syncline_version(void);
+
+/* ---- Errors ------------------------------------------------------------------------------------------------------------------ */
+
+enum syncline_error {
+    SYNCLINE_OK = 0,
+    SYNCLINE_EFULL = -1,       /* no room in the lane: a reader has not taken what is in it */
+    SYNCLINE_ETIMEOUT = -2,    /* the deadline passed */
+    SYNCLINE_ECLOSED = -3,     /* a writer has left or died and its lane was read to the end; told once for each lane */
+    SYNCLINE_EFORKED = -4,     /* the handle was made before a fork */
+    SYNCLINE_ETOOLARGE = -5,   /* a message, batch or lane is larger than its limit */
+    SYNCLINE_EINVALID = -6,    /* an argument that the call does not take, or a call out of turn */
+    SYNCLINE_ECORRUPT = -7,    /* shared memory does not hold what a sound peer writes; nothing of it was used */
+    SYNCLINE_EBADVALUE = -8,   /* the message is not a value of the channel's type */
+    SYNCLINE_EMISMATCH = -9,   /* the channel or zone was declared differently */
+    SYNCLINE_EUNKNOWN = -10,   /* no zone, channel, writer or reader of that name */
+    SYNCLINE_EEXHAUSTED = -11, /* a quota or table is exhausted */
+    SYNCLINE_EVERSION = -12,   /* another version of this interface, of the protocol or of the memory layout */
+    SYNCLINE_EPROTOCOL = -13,  /* the peer at the socket does not speak the broker's protocol */
+    SYNCLINE_EDENIED = -14,    /* access denied */
+    SYNCLINE_ENOBROKER = -15,  /* no broker there, or it went away */
+    SYNCLINE_EIO = -16,        /* the operating system refused */
+    SYNCLINE_EINTERNAL = -17   /* a bug in the library, caught at its boundary */
+};
+
+/* A short text for a code; never NULL. Static. */
+const char *syncline_strerror(int code);
+
+/* What the last failed call of this thread has to say; "" if none failed yet; never NULL. Valid until the next call that fails
+ * in this thread. Calls that succeed leave it alone. */
+const char *syncline_detail(void);
+
+/* ---- Types ------------------------------------------------------------------------------------------------------------------- */
+
+enum syncline_scalar {
+    SYNCLINE_U8 = 1,
+    SYNCLINE_U16,
+    SYNCLINE_U32,
+    SYNCLINE_U64,
+    SYNCLINE_I8,
+    SYNCLINE_I16,
+    SYNCLINE_I32,
+    SYNCLINE_I64,
+    SYNCLINE_F32,
+    SYNCLINE_F64,
+    SYNCLINE_BOOL, /* one byte, 0 or 1 */
+    SYNCLINE_CHAR8 /* text: as many bytes as the array has, padded with 0 */
+};
+
+/* One field of a message, for tools that print it: a scalar or an array of them. */
+struct syncline_field {
+    const char *name;
+    uint32_t offset; /* bytes from the start of the element */
+    uint32_t count;  /* 1, or the array's length */
+    uint32_t scalar; /* enum syncline_scalar */
+    uint32_t zero;
+};
+
+/* What a channel carries. All that open a channel must declare the same (name, element size, alignment, shape, fields), else they get
+ * SYNCLINE_EMISMATCH. A type of size 0 and name NULL or "" is plain bytes. Pointers have no place in a message: other processes
+ * have other addresses; and padding bytes are published as they are. */
+struct syncline_type {
+    size_t size;           /* sizeof(struct syncline_type) */
+    const char *name;      /* the same in every language and process */
+    uint32_t element_size; /* bytes */
+    uint32_t align;        /* a power of two up to 4096; payloads in lanes are aligned to it, and to 8 at least */
+    uint32_t variable;     /* 0: a message is one element; else it is any number of them */
+    uint32_t field_count;  /* at most 256 */
+    const struct syncline_field *fields;
+};
+
+/* Initialisers. With `struct pose { double x, y; uint32_t quality[2]; }`:
+ *
+ *     static const struct syncline_field pose_fields[] = {
+ *         SYNCLINE_FIELD(struct pose, x, SYNCLINE_F64),
+ *         SYNCLINE_FIELD(struct pose, y, SYNCLINE_F64),
+ *         SYNCLINE_FIELD(struct pose, quality, SYNCLINE_U32),
+ *     };
+ *     static const struct syncline_type pose_type = SYNCLINE_TYPE(struct pose, "robot.pose", pose_fields);
+ *
+ * A field whose size is no multiple of its scalar's does not compile. */
+#define SYNCLINE_FIELD(type, member, scalar) \
+    {#member, (uint32_t)offsetof(type, member), SYNCLINE_FIELD_COUNT(type, member, scalar), (uint32_t)(scalar), 0}
+/* A struct with the fields of an array: one to a message, or any number. */
+#define SYNCLINE_TYPE(type, name, fields) SYNCLINE_TYPE_OF(type, name, 0, sizeof(fields) / sizeof((fields)[0]), fields)
+#define SYNCLINE_TYPE_SLICE(type, name, fields) SYNCLINE_TYPE_OF(type, name, 1, sizeof(fields) / sizeof((fields)[0]), fields)
+/* Without fields. Rust's primitive types have their Rust names: SYNCLINE_TYPE_PLAIN(uint64_t, "u64"). */
+#define SYNCLINE_TYPE_PLAIN(type, name) SYNCLINE_TYPE_OF(type, name, 0, 0, NULL)
+#define SYNCLINE_TYPE_PLAIN_SLICE(type, name) SYNCLINE_TYPE_OF(type, name, 1, 0, NULL)
+/* Bytes of any number, Rust's [u8]. */
+#define SYNCLINE_TYPE_BYTES {sizeof(struct syncline_type), "", 0, 1, 1, 0, NULL}
+
+/* Parts of the initialisers above. */
+#define SYNCLINE_TYPE_OF(type, name, variable, count, fields) \
+    {sizeof(struct syncline_type), name, (uint32_t)sizeof(type), (uint32_t)SYNCLINE_ALIGNOF(type), variable, (uint32_t)(count), fields}
+#define SYNCLINE_FIELD_COUNT(type, member, scalar)                                              \
+    (uint32_t)(sizeof(((type *)0)->member) / SYNCLINE_SCALAR_SIZE(scalar) +                     \
+               0 * sizeof(char[sizeof(((type *)0)->member) % SYNCLINE_SCALAR_SIZE(scalar) == 0 ? 1 : -1]))
+#define SYNCLINE_SCALAR_SIZE(scalar)                                                                  \
+    ((scalar) == SYNCLINE_U16 || (scalar) == SYNCLINE_I16                                ? (size_t)2 \
+     : (scalar) == SYNCLINE_U32 || (scalar) == SYNCLINE_I32 || (scalar) == SYNCLINE_F32 ? (size_t)4 \
+     : (scalar) == SYNCLINE_U64 || (scalar) == SYNCLINE_I64 || (scalar) == SYNCLINE_F64 ? (size_t)8 \
+                                                                                         : (size_t)1)
+
+/* ---- Bus --------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct syncline_bus syncline_bus;
+
+/* Connects to the broker at `socket`; NULL: at $SYNCLINE_SOCKET, else $XDG_RUNTIME_DIR/syncline/broker.sock, else
+ * /tmp/syncline-UID/broker.sock.
+ * Errors: SYNCLINE_ENOBROKER (nothing there, or the socket is another user's); SYNCLINE_EVERSION: the library is older than this
+ * header, or the broker is of another version; SYNCLINE_EDENIED; SYNCLINE_EPROTOCOL. */
+static inline int syncline_bus_connect(const char *socket, syncline_bus **bus);
+
+/* The same for a program that was built for the interface `abi_version`; other languages bind this one. */
+int syncline_bus_connect_abi(uint32_t abi_version, const char *socket, syncline_bus **bus);
+
+static inline int syncline_bus_connect(const char *socket, syncline_bus **bus) {
+    return syncline_bus_connect_abi(SYNCLINE_ABI_VERSION, socket, bus);
+}
+
+/* The socket's path; NULL for a NULL bus. Valid until the bus is closed. */
+const char *syncline_bus_socket(const syncline_bus *bus);
+
+/* Waits until `count` readers subscribe to the channel, which need not exist yet; `found` (may be NULL) gets how many do.
+ * Errors: SYNCLINE_ETIMEOUT; SYNCLINE_EINVALID: a bad name; SYNCLINE_ENOBROKER. */
+int syncline_bus_wait_readers(syncline_bus *bus, const char *zone, const char *channel, uint32_t count, int64_t timeout_ns,
+                              uint32_t *found);
+
+/* Closes the connection; what was opened through it lives on. NULL is fine. */
+void syncline_bus_close(syncline_bus *bus);
+
+/* ---- What there is ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct syncline_listing syncline_listing;
+
+enum syncline_kind { SYNCLINE_CHANNEL = 1, SYNCLINE_WRITER, SYNCLINE_READER, SYNCLINE_ZONE };
+
+/* A zone, or something in it. Members that a kind does not have are 0 or NULL. */
+struct syncline_item {
+    uint32_t kind;                    /* enum syncline_kind */
+    uint32_t uid;                     /* writer, reader: its user */
+    int32_t pid;                      /* writer, reader: its process */
+    uint32_t writer;                  /* writer: its row, the number that its messages carry */
+    const char *zone;                 /* all: the zone's name */
+    const char *name;                 /* all: its own name */
+    const struct syncline_type *type; /* channel: NULL while nobody has declared one */
+    const char *const *channels;      /* writer: the channels that it has lanes in; reader: those that it subscribes to */
+    uint32_t channel_count;
+    uint32_t lanes;                   /* channel: of the writers in it; writer, reader: its own */
+    uint32_t subscribers;             /* channel: readers of it */
+    uint32_t synced;                  /* reader: 1 if it reads whole eras */
+    uint64_t bytes;                   /* zone: of all its segments; channel, writer: of its lanes */
+    uint64_t generation;              /* zone: its last sealed era */
+};
+
+/* Takes a list of all zones, and in each its channels, writers and readers.
+ * Errors: SYNCLINE_ENOBROKER. */
+int syncline_bus_list(syncline_bus *bus, syncline_listing **listing);
+
+/* The next item: each zone, followed by what is in it. Returns 1; 0 after the last. Valid until the next call or the close. */
+int syncline_listing_next(syncline_listing *listing, const struct syncline_item **item);
+
+/* Frees the list. NULL is fine. */
+void syncline_listing_close(syncline_listing *listing);
+
+typedef struct syncline_watch syncline_watch;
+
+enum syncline_change { SYNCLINE_CAME = 1, SYNCLINE_LEFT, SYNCLINE_DIED };
+
+/* Somebody came or went. */
+struct syncline_presence {
+    uint32_t change;     /* enum syncline_change */
+    uint32_t kind;       /* enum syncline_kind, but for SYNCLINE_ZONE */
+    const char *zone;
+    const char *channel; /* "" for a writer that has come to the zone; it comes to each of its channels as well */
+    const char *name;    /* "" for a channel */
+    int32_t pid;
+    uint32_t uid;
+};
+
+/* Watches one zone, or with NULL every zone, over a connection of its own. First comes what is there now, as SYNCLINE_CAME.
+ * Errors: as syncline_bus_connect(). */
+int syncline_bus_watch(syncline_bus *bus, const char *zone, syncline_watch **watch);
+
+/* The next event. Returns 1; 0 if there is none in time. Valid until the next call or the close.
+ * Errors: SYNCLINE_ENOBROKER. */
+int syncline_watch_next(syncline_watch *watch, int64_t timeout_ns, const struct syncline_presence **event);
+
+/* Ends the watch. NULL is fine. */
+void syncline_watch_close(syncline_watch *watch);
+
+/* ---- Writer ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct syncline_writer syncline_writer;
+
+/* One writer's lane in one channel. Only the writer that opened it takes it. */
+typedef uint64_t syncline_lane;
+
+/* The three members that begin with `zone_` shape a zone that is not there yet; one that is there refuses others than it has. */
+struct syncline_writer_options {
+    size_t size;                 /* sizeof(struct syncline_writer_options) */
+    const char *zone;            /* the zone's name */
+    const char *name;            /* this writer's, for people */
+    int64_t room_timeout_ns;     /* see syncline_writer_set_room_timeout() */
+    uint32_t zone_writers;       /* the most writers at a time: 1 to 1024; 64 */
+    uint32_t zone_eras;          /* eras that the zone remembers: a power of two, 4 to 4096; 64 */
+    uint32_t zone_subscriptions; /* the most subscriptions (reader x lane): 1 to 65536; 1024 */
+    uint32_t zero;
+};
+
+struct syncline_lane_options {
+    size_t size;       /* sizeof(struct syncline_lane_options) */
+    uint64_t capacity; /* bytes of the ring, rounded up to a power of two: 4 KiB to 1 GiB; 1 MiB */
+    uint64_t max_len;  /* longest message in bytes; what the capacity allows, about 15/16 of it. Alone: the capacity is made to fit */
+};
+
+/* Opens a writer.
+ * Errors: SYNCLINE_EINVALID: a bad name; SYNCLINE_EMISMATCH: the zone has another shape; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+int syncline_writer_open(syncline_bus *bus, const struct syncline_writer_options *options, syncline_writer **writer);
+
+/* Opens the writer's lane in a channel, which is made if it is not there. `type` NULL: bytes. `options` may be NULL. When this returns,
+ * every reader of the channel is going to see what is published. Not during a batch or a loan.
+ * Errors: SYNCLINE_EMISMATCH: the channel has another type; SYNCLINE_EINVALID: a bad name or type, or this writer has a lane there
+ * already; SYNCLINE_ETOOLARGE; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+int syncline_lane_open(syncline_writer *writer, const char *channel, const struct syncline_type *type,
+                       const struct syncline_lane_options *options, syncline_lane *lane);
+
+/* Publishes one message, a commit of its own, by copying it into the lane.
+ * Errors: SYNCLINE_EFULL: no room, even within the room timeout; SYNCLINE_ETOOLARGE: over the lane's limit; SYNCLINE_EBADVALUE: `len` is
+ * not the type's size (or a multiple, if variable); SYNCLINE_EINVALID: another writer's lane, or a batch or loan is open. Nothing was
+ * published then. */
+int syncline_writer_publish(syncline_writer *writer, syncline_lane lane, const void *data, size_t len);
+
+/* A place in the lane to write a message of up to `len` bytes in, without a copy. `data` is aligned for the type; the bytes hold
+ * whatever was there before. A writer has one loan at a time. It ends with syncline_loan_publish(), syncline_loan_drop() or the
+ * close of the writer, and the place must not be written afterwards.
+ * Errors: as syncline_writer_publish(). */
+int syncline_writer_loan(syncline_writer *writer, syncline_lane lane, size_t len, void **data);
+
+/* Publishes the first `len` bytes of the loan: a commit of its own, or during a batch a part of it.
+ * Errors: SYNCLINE_EINVALID: no loan is open, or it has fewer bytes; SYNCLINE_EBADVALUE. The loan stays open then. */
+int syncline_loan_publish(syncline_writer *writer, size_t len);
+
+/* Ends the loan without a trace.
+ * Errors: SYNCLINE_EINVALID: no loan is open. */
+int syncline_loan_drop(syncline_writer *writer);
+
+/* Begins a batch: messages in any of the writer's lanes that one commit makes visible, all or none, also to live readers, and
+ * puts into one era.
+ * Errors: SYNCLINE_EINVALID: a batch or loan is open. */
+int syncline_batch_begin(syncline_writer *writer);
+
+/* Adds a message by copying it. (Or write it in place: syncline_writer_loan(), syncline_loan_publish().)
+ * Errors: as syncline_writer_publish(), SYNCLINE_ETOOLARGE also if a lane can never take the batch at once; SYNCLINE_EINVALID also if no
+ * batch is open. The batch stays as it was. */
+int syncline_batch_push(syncline_writer *writer, syncline_lane lane, const void *data, size_t len);
+
+/* Makes all of the batch visible at once. It can not fail for want of room.
+ * Errors: SYNCLINE_EINVALID: no batch is open, or a loan is. */
+int syncline_batch_commit(syncline_writer *writer);
+
+/* Forgets the batch, and its loan if one is open: nobody ever saw anything of it. So does closing the writer.
+ * Errors: SYNCLINE_EINVALID: no batch is open. */
+int syncline_batch_roll_back(syncline_writer *writer);
+
+/* An edge: seals what all writers of the zone have committed. The era returned in `era` (may be NULL), or one before it, holds all
+ * that anybody had committed before the call. Never waits for anybody. Not during a batch or a loan.
+ * Errors: SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_EINVALID: a batch or loan is open. */
+int syncline_writer_edge(syncline_writer *writer, uint64_t *era);
+
+/* How long publish, loan and push wait for room before they say SYNCLINE_EFULL: 0, the default: not at all. */
+int syncline_writer_set_room_timeout(syncline_writer *writer, int64_t timeout_ns);
+
+/* The number of the zone's last sealed era; 0 before the first. */
+int syncline_writer_generation(syncline_writer *writer, uint64_t *generation);
+
+/* The writer's row in its zone: the number that its messages carry. */
+int syncline_writer_row(syncline_writer *writer, uint32_t *row);
+
+/* Closes the writer, its lanes, its open batch and loan. Readers still get all that was committed, then SYNCLINE_ECLOSED. NULL is fine. */
+void syncline_writer_close(syncline_writer *writer);
+
+/* ---- Reader ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct syncline_reader syncline_reader;
+
+/* A channel to subscribe to. */
+struct syncline_channel {
+    const char *name;
+    const struct syncline_type *type; /* NULL: any; bytes only: SYNCLINE_TYPE_BYTES */
+};
+
+struct syncline_reader_options {
+    size_t size;      /* sizeof(struct syncline_reader_options) */
+    const char *zone; /* the zone's name */
+    const char *name; /* this reader's, for people */
+    const struct syncline_channel *channels;
+    uint32_t channel_count;
+    uint32_t synced;     /* 0: live, each message as soon as it is committed; 1: whole sealed eras */
+    uint32_t oldest;     /* where to start in lanes that are there: 0 with what comes now, 1 with all that they still hold */
+    uint32_t must_exist; /* 1: refuse channels that do not exist yet; 0: wait for their writers */
+    uint32_t zone_writers, zone_eras, zone_subscriptions; /* as in struct syncline_writer_options */
+    uint32_t zero;
+};
+
+/* A message where it lies, valid until the next call that takes a message or begins an era, syncline_reader_release(), or the close.
+ * Until then the writer keeps it. */
+struct syncline_message {
+    const void *data;                 /* in place: see syncline_message_copy(); aligned for its type, and to 8 at least */
+    size_t len;                       /* bytes; never more than the lane's limit, but else whatever the writer said */
+    const struct syncline_type *type; /* as the channel was declared */
+    const char *channel;
+    const char *writer_name;
+    uint32_t writer;                  /* the writer's row in its zone */
+    int32_t pid;                      /* the writer's process */
+    uint64_t sequence;                /* number among this writer's messages in this channel: from 0, without gaps */
+    uint64_t era;                     /* the era it came in; 0 for a live reader: see syncline_message_era() */
+};
+
+/* An era as it is handed out. Valid until the next call that begins one, or the close. */
+struct syncline_era {
+    uint64_t number; /* from 1 */
+    uint32_t merged; /* 1: earlier eras, which the zone does not tell apart any more, come with this one; nothing is lost */
+    uint32_t zero;
+};
+
+/* A lane that has come to its end. */
+struct syncline_closed {
+    const char *channel;
+    const char *writer_name;
+    uint32_t writer; /* its row */
+    uint32_t died;   /* 1: its process died; 0: it was closed */
+};
+
+/* Joins the channels of a zone. When this returns, nothing that is published afterwards can be missed.
+ * Errors: SYNCLINE_EMISMATCH: a channel has another type, or the zone another shape; SYNCLINE_EUNKNOWN: a channel does not exist, and
+ * must; SYNCLINE_EINVALID: a bad name or type, no channels; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+int syncline_reader_open(syncline_bus *bus, const struct syncline_reader_options *options, syncline_reader **reader);
+
+/* The next message: if there is one now; spinning until there is (for a core of one's own: nothing is quicker); sleeping until there is.
+ * A synced reader goes on into the next sealed era by itself. Returns 1; 0 and a NULL message if there is none in time.
+ * Errors: SYNCLINE_ECLOSED, once for each lane whose writer has gone, after its last message: see syncline_reader_closed(); the reader goes
+ * on with others, and with those to come. SYNCLINE_ECORRUPT for a lane that holds what no sound writer writes: it is given up. */
+int syncline_reader_try(syncline_reader *reader, const struct syncline_message **message);
+int syncline_reader_spin(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
+int syncline_reader_wait(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
+
+/* The next sealed era, for a synced reader; what is left of the one before is skipped. Returns 1; 0 if there is none in time.
+ * Errors: as syncline_reader_try(); SYNCLINE_EINVALID: the reader is live. */
+int syncline_reader_try_era(syncline_reader *reader, const struct syncline_era **era);
+int syncline_reader_spin_era(syncline_reader *reader, int64_t timeout_ns, const struct syncline_era **era);
+int syncline_reader_wait_era(syncline_reader *reader, int64_t timeout_ns, const struct syncline_era **era);
+
+/* The next message of the era begun, in the order (channel, writer, position), the same for every reader. Returns 1; 0 after the last.
+ * Errors: SYNCLINE_ECORRUPT, as above. */
+int syncline_era_next(syncline_reader *reader, const struct syncline_message **message);
+
+/* Copies the reader's present message, whole, into `buffer` of `size` bytes.
+ * In place or a copy? The writer's process keeps its mapping of the lane writable. A sound writer does not touch a message before it is
+ * released, and then reading `data` in place is the quickest way. A hostile or broken one may change the bytes *while* you look: a length
+ * or index that you checked may differ when you use it, and for the compiler it is a data race. This call reads every word once, in a way
+ * that is sound whatever the writer does; check the copy, then use the copy.
+ * Errors: SYNCLINE_EINVALID: there is no present message; SYNCLINE_ETOOLARGE: `size` is less than its length. */
+int syncline_message_copy(syncline_reader *reader, void *buffer, size_t size);
+
+/* The era that the present message is in. Returns 1 with it; 0 if a live reader's message is in none yet, or the zone has forgotten.
+ * Errors: SYNCLINE_EINVALID: there is no present message. */
+int syncline_message_era(syncline_reader *reader, uint64_t *era);
+
+/* Gives the present message back to its writer now, and not only with the next call. Without one, does nothing. */
+int syncline_reader_release(syncline_reader *reader);
+
+/* The lane that the last SYNCLINE_ECLOSED was about. Returns 1; 0 if there was none. Valid until the next SYNCLINE_ECLOSED or the close. */
+int syncline_reader_closed(syncline_reader *reader, const struct syncline_closed **closed);
+
+/* How many lanes (writer x channel) the reader has, those that ended but are not read to the end included. */
+int syncline_reader_lanes(syncline_reader *reader, size_t *lanes);
+
+/* The number of the zone's last sealed era; 0 before the first. */
+int syncline_reader_generation(syncline_reader *reader, uint64_t *generation);
+
+/* Closes the reader. NULL is fine. */
+void syncline_reader_close(syncline_reader *reader);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,261 @@
+//! Readers: joined to the lanes that are there, told of those that come.
+//!
+//! A reader is joined to each lane before it is answered; from then on nothing at or after its cursor is overwritten.
+
+use super::notify;
+use super::quota::{check_room, refused, system, unknown};
+use super::registry::{LaneState, Owner, Reader, Registry, invalid, lost};
+use super::segments::{Fd, map_lane};
+use super::session::Post;
+use super::writers::twice;
+use crate::error::{Code, Result};
+use crate::ring::floor::JoinError;
+use crate::wire::{LaneInfo, PresenceKind, PresenceWhat, Tell, Wanted, ZoneOptions, check_name};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// What a reader asks.
+pub(super) struct ReaderAsked {
+    pub(super) zone: String,
+    pub(super) options: ZoneOptions,
+    pub(super) name: String,
+    pub(super) channels: Vec<Wanted>,
+    pub(super) must_exist: bool,
+    pub(super) synced: bool,
+}
+
+/// A lane that a new reader has joined.
+struct Joined {
+    entry: u32,
+    lane: LaneInfo,
+    fd: Arc<OwnedFd>,
+}
+
+impl Registry {
+    pub(super) fn open_reader(&mut self, owner: Owner, id: u32, asked: ReaderAsked, post: &mut dyn Post) -> Result<()> {
+        check_name("reader", &asked.name).map_err(invalid)?;
+        if asked.channels.is_empty() {
+            return Err(invalid(format!(
+                "reader `{}`: expected one channel at least, found none; name some",
+                asked.name
+            )));
+        }
+        check_room("channels of one reader", 0, asked.channels.len(), self.limits.subscriptions)?;
+        let mut names = BTreeSet::new();
+        if let Some(wanted) = asked.channels.iter().find(|wanted| !names.insert(&wanted.channel)) {
+            check_name("channel", &wanted.channel).map_err(invalid)?;
+            return Err(twice("reader's channel", &wanted.channel));
+        }
+        if asked.must_exist && !self.zone_names.contains_key(&asked.zone) {
+            check_name("zone", &asked.zone).map_err(invalid)?;
+            let text = format!("zone `{}`: expected it to exist, found none; open a writer in it first", asked.zone);
+            return Err(refused(Code::Unknown, text));
+        }
+        let zone = self.zone_for(&asked.zone, asked.options)?;
+        let opened = self.subscribe(owner, id, zone, asked, post);
+        self.settle_zone(zone);
+        opened
+    }
+
+    fn subscribe(&mut self, owner: Owner, id: u32, zone: u64, asked: ReaderAsked, post: &mut dyn Post) -> Result<()> {
+        self.check_channels(zone, &asked)?;
+        let mut channels = Vec::new();
+        for Wanted { channel, ty } in &asked.channels {
+            channels.push(self.declare_channel(zone, channel, ty.as_ref(), post)?);
+        }
+        let number = self.next_number();
+        let joined = match self.join_lanes(owner, zone, number, &channels) {
+            Ok(joined) => joined,
+            Err(error) => {
+                channels.into_iter().for_each(|index| self.settle_channel(zone, index, post));
+                return Err(error);
+            }
+        };
+        let zone_number = zone;
+        let zone = self.zones.get_mut(&zone).ok_or_else(lost)?;
+        for &index in &channels {
+            if let Some(channel) = zone.channels.get_mut(index) {
+                channel.readers.insert(number);
+            }
+        }
+        zone.readers.insert(number);
+        let entries = joined.iter().map(|joined| (joined.entry, joined.lane.lane)).collect();
+        let ReaderAsked { name, synced, .. } = asked;
+        tracing::info!(zone = zone.name, reader = name, pid = owner.pid, synced, "reader came");
+
+        let client = owner.client;
+        let generation = zone.segments.generation();
+        let told = Tell::Reader { zone: zone_number, reader: number, geometry: zone.geometry, generation };
+        post.post(client, id, told, zone.segments.for_reader().into());
+        let lanes = joined.len() as u32;
+        for Joined { entry, lane, fd } in joined {
+            let version = zone.segments.version(lane.row);
+            let told = Tell::LaneAdded { reader: number, entry, lane, version };
+            post.answer(client, id, told, vec![Fd::ReadOnly(fd)]);
+        }
+        post.answer(client, id, Tell::ReaderOpen { reader: number, lanes }, Vec::new());
+
+        for &index in &channels {
+            let Some(channel) = zone.channels.get(index) else { continue };
+            let came = notify::presence(
+                PresenceWhat::Came,
+                PresenceKind::Reader,
+                &zone.name,
+                &channel.name,
+                &name,
+                Some(owner),
+            );
+            self.notify.tell(came, post);
+            let count = connected(&channel.readers, &self.readers) + 1;
+            self.notify.subscribed(&zone.name, &channel.name, count, post);
+        }
+        self.owned_by(client).readers.insert(number);
+        self.readers
+            .insert(number, Reader { owner, zone: zone_number, name, synced, connected: true, channels, entries });
+        Ok(())
+    }
+
+    /// Whether the reader can have all the channels it wants.
+    fn check_channels(&self, zone: u64, asked: &ReaderAsked) -> Result<()> {
+        let zone = self.zones.get(&zone).ok_or_else(lost)?;
+        check_room("readers of the zone", zone.readers.len(), 1, self.limits.readers)?;
+        let mut new = 0;
+        for Wanted { channel: name, ty } in &asked.channels {
+            let found = zone.find_channel(name, ty.as_ref())?;
+            new += usize::from(found.is_none());
+            let is_written =
+                |number: &u64| self.lanes.get(number).is_some_and(|lane| !matches!(lane.state, LaneState::Ended));
+            let has_writer = found.is_some_and(|(_, channel)| channel.lanes.iter().any(is_written));
+            if asked.must_exist && !has_writer {
+                let text = format!(
+                    "channel `{name}` of zone `{}`: expected it to exist, found no writer; start one first, or do not ask for that",
+                    zone.name
+                );
+                return Err(refused(Code::Unknown, text));
+            }
+        }
+        check_room("channels of the zone", zone.channels.len(), new, self.limits.channels as usize)
+    }
+
+    /// Joins a reader to all lanes of its channels that are in use.
+    fn join_lanes(&mut self, owner: Owner, zone: u64, reader: u64, channels: &[u32]) -> Result<Vec<Joined>> {
+        let zone = self.zones.get_mut(&zone).ok_or_else(lost)?;
+        let mut open = Vec::new();
+        for channel in channels.iter().filter_map(|index| zone.channels.get(*index)) {
+            for &number in &channel.lanes {
+                let lane = self.lanes.get(&number).ok_or_else(lost)?;
+                if let LaneState::Open(fd) = &lane.state {
+                    open.push((number, fd.clone(), lane.info(number, channel)));
+                }
+            }
+        }
+        let most = zone.geometry.entries as usize;
+        check_room("reader entries of the zone", zone.entries.len(), open.len(), most)?;
+
+        let mut joined = Vec::new();
+        let mut failed = None;
+        for (number, fd, lane) in open {
+            let entry = zone.entries.insert(()).ok_or_else(lost)?;
+            let attempt = match map_lane(fd.as_fd(), lane.capacity) {
+                Ok(map) => zone.segments.join(entry, number, &map, owner).map_err(|error| match error {
+                    // Nothing sound can be read there.
+                    JoinError::Corrupt => None,
+                    JoinError::Overrun => Some(refused(
+                        Code::Timeout,
+                        format!(
+                            "lane of `{}`: its writer outran this reader while it joined; try again",
+                            lane.writer_name
+                        ),
+                    )),
+                }),
+                Err(error) if error.kind() == ErrorKind::InvalidData => Err(None),
+                Err(error) => Err(Some(system("mapping a lane", error))),
+            };
+            match attempt {
+                Ok(_) => joined.push(Joined { entry, lane, fd }),
+                Err(why) => {
+                    zone.segments.leave(entry);
+                    zone.entries.remove(entry);
+                    if why.is_some() {
+                        failed = why;
+                        break;
+                    }
+                    tracing::warn!(zone = zone.name, lane = number, "lane is corrupt: a reader was not joined to it");
+                }
+            }
+        }
+        for &Joined { entry, ref lane, .. } in &joined {
+            if failed.is_some() {
+                zone.segments.leave(entry);
+                zone.entries.remove(entry);
+            } else if let Some(lane) = self.lanes.get_mut(&lane.lane) {
+                lane.entries.insert(entry, reader);
+            }
+        }
+        failed.map_or(Ok(joined), Err)
+    }
+
+    /// The client's own reader of this number.
+    pub(super) fn check_own_reader(&self, owner: Owner, number: u64) -> Result<()> {
+        let owned = self.readers.get(&number).is_some_and(|reader| reader.owner.client == owner.client);
+        if owned { Ok(()) } else { Err(unknown("reader", number)) }
+    }
+
+    /// A reader is done with a lane.
+    pub(super) fn lane_done(&mut self, owner: Owner, number: u64, entry: u32, post: &mut dyn Post) -> Result<()> {
+        self.check_own_reader(owner, number)?;
+        let reader = self.readers.get_mut(&number).ok_or_else(lost)?;
+        let zone = reader.zone;
+        let lane = reader.entries.remove(&entry).ok_or_else(|| unknown("reader's entry", entry.into()))?;
+        self.release_entry(zone, entry, lane, post);
+        if let Some(zone) = self.zones.get(&zone) {
+            zone.segments.ring_room();
+        }
+        Ok(())
+    }
+
+    /// A reader leaves, by its own word or dead.
+    pub(super) fn close_reader(&mut self, number: u64, died: bool, post: &mut dyn Post) {
+        let Some(reader) = self.readers.remove(&number) else { return };
+        self.disown(reader.owner.client, number);
+        for (&entry, &lane) in &reader.entries {
+            self.release_entry(reader.zone, entry, lane, post);
+        }
+        let what = if died { PresenceWhat::Died } else { PresenceWhat::Left };
+        if let Some(zone) = self.zones.get_mut(&reader.zone) {
+            zone.segments.ring_room();
+            zone.readers.remove(&number);
+            tracing::info!(zone = zone.name, reader = reader.name, pid = reader.owner.pid, died, "reader gone");
+            for &index in &reader.channels {
+                let Some(channel) = zone.channels.get_mut(index) else { continue };
+                channel.readers.remove(&number);
+                let gone = notify::presence(
+                    what,
+                    PresenceKind::Reader,
+                    &zone.name,
+                    &channel.name,
+                    &reader.name,
+                    Some(reader.owner),
+                );
+                self.notify.tell(gone, post);
+            }
+        }
+        for &index in &reader.channels {
+            self.settle_channel(reader.zone, index, post);
+        }
+        self.settle_zone(reader.zone);
+    }
+
+    /// How many readers of a channel can be told of new lanes.
+    pub(super) fn count_readers(&self, zone: &str, channel: &str) -> u32 {
+        let zone = self.zone_names.get(zone).and_then(|number| self.zones.get(number));
+        let channel = zone.and_then(|zone| zone.channels.get(*zone.channel_names.get(channel)?));
+        channel.map_or(0, |channel| connected(&channel.readers, &self.readers))
+    }
+}
+
+fn connected(numbers: &BTreeSet<u64>, readers: &std::collections::BTreeMap<u64, Reader>) -> u32 {
+    numbers.iter().filter(|number| readers.get(number).is_some_and(|reader| reader.connected)).count() as u32
+}

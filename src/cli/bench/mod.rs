@@ -1,0 +1,108 @@
+//! `syncline bench`: how fast, against the bare limit of the same machine in the same run.
+//!
+//! Every figure is a ratio to a reference that does the least that could be done, between the same two pinned processes, right
+//! before and right after: one cache line bounced to and fro for latency, a fixed-slot ring for throughput. Every message is checked:
+//! its number, its first against its last word, each of its cache lines read.
+
+mod bare;
+mod commit;
+mod latency;
+mod peer;
+mod report;
+mod throughput;
+
+use super::Place;
+use super::exit::Outcome;
+use crate::client::Bus;
+use crate::error::{Error, Result};
+use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// One-way latency of a live reader that spins, against one bare cache line.
+    Latency(Options),
+    /// Messages a second, one writer and one reader, against a bare fixed-slot ring; singly and in batches of 64.
+    Throughput(Options),
+    /// What one commit costs its writer: of a batch over 8 lanes, and with 1 and with 32 readers at rest.
+    Commit(Options),
+    /// The other process of a benchmark.
+    #[command(hide = true)]
+    Peer(peer::Peer),
+}
+
+/// How to measure.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
+    /// Bytes of a message; may be given several times. A multiple of 8.
+    #[arg(long, value_name = "BYTES")]
+    pub(super) size: Vec<usize>,
+    /// One JSON object a size on standard output, and nothing else.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// How many pairs of runs: the reference and Syncline, in turn.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) repeat: u32,
+    /// Milliseconds of one run.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub(super) millis: u64,
+    /// The two cores.
+    #[arg(long, default_values_t = [0, 1], num_args = 2, value_name = "CORE")]
+    pub(super) cores: Vec<usize>,
+}
+
+impl Options {
+    fn sizes(&self, default: &[usize]) -> Result<Vec<usize>> {
+        let sizes = if self.size.is_empty() { default.to_vec() } else { self.size.clone() };
+        match sizes.iter().find(|&&size| size == 0 || size % 8 != 0 || size > bare::LARGEST) {
+            Some(size) => {
+                Err(Error::Invalid(format!("--size {size}: expected a multiple of 8 from 8 to 67108864 bytes")))
+            }
+            None => Ok(sizes),
+        }
+    }
+}
+
+/// An embedded broker, and memory for the bare references.
+struct Stage {
+    bus: Bus,
+    arena: PathBuf,
+}
+
+impl Stage {
+    fn new() -> Result<Stage> {
+        let bus = Bus::embedded()?;
+        // In memory, beside the socket's name but not its directory: a file on a disk would be written back.
+        let name = bus.socket().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let arena = Path::new("/dev/shm").join(format!("syncline-bench-{name}"));
+        Ok(Stage { bus, arena })
+    }
+
+    fn arena(&self) -> Result<bare::Arena> {
+        bare::Arena::open(&self.arena)
+    }
+
+    fn other(&self, core: usize) -> Result<peer::Other> {
+        // Made before the other process looks for it.
+        self.arena()?;
+        peer::Other::start(self.bus.socket(), &self.arena, core)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.arena);
+    }
+}
+
+/// Runs a benchmark. Each brings a broker of its own; `place` is for the other process of one.
+pub(super) fn run(bench: &Bench, place: &Place) -> Outcome {
+    match bench {
+        Bench::Latency(options) => latency::run(options)?,
+        Bench::Throughput(options) => throughput::run(options)?,
+        Bench::Commit(options) => commit::run(options)?,
+        Bench::Peer(peer) => peer::run(peer, &place.connect()?)?,
+    }
+    Ok(())
+}

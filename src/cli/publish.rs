@@ -1,0 +1,198 @@
+//! `syncline pub`: each line of standard input becomes a message.
+
+use super::Place;
+use super::arguments::{bytes, seconds};
+use super::exit::{Exit, Outcome};
+use super::interrupt::Interrupt;
+use super::lines::Lines;
+use crate::client::{Lane, Writer, Zone};
+use crate::error::Error;
+use crate::layout::lane::FRAME_HEADER;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// The longest single wait, after which signals are looked at.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Arguments of `pub`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// The channel to publish in
+    channel: String,
+    /// The channel's zone [default: one of the channel's own, of the same name]
+    #[arg(long)]
+    zone: Option<String>,
+    /// When to seal an era: after each line, after every N lines, at the end of the input, or never. Except with `never`, the end
+    /// of the input is always sealed; and an era that outgrows the channel is sealed early, for no reader could make room
+    #[arg(long, value_name = "each|N|end|never", default_value = "end")]
+    edge: Edges,
+    /// Wait for this many readers of the channel before the first line
+    #[arg(long, value_name = "N")]
+    wait_readers: Option<u32>,
+    /// How long to wait for readers; after that the exit status is 3 [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "wait_readers")]
+    timeout: Option<Duration>,
+    /// Bytes that the channel holds for readers that are behind [default: 1M]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    capacity: Option<u64>,
+    /// The longest line, in bytes [default: what the capacity allows]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    max_len: Option<u64>,
+    /// This writer's name
+    #[arg(long, default_value = "pub")]
+    name: String,
+}
+
+/// When to seal an era.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edges {
+    Every(u64),
+    End,
+    Never,
+}
+
+impl FromStr for Edges {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "each" => Ok(Edges::Every(1)),
+            "end" => Ok(Edges::End),
+            "never" => Ok(Edges::Never),
+            _ => match text.parse() {
+                Ok(lines) if lines > 0 => Ok(Edges::Every(lines)),
+                _ => Err("expected `each`, a number of lines, `end` or `never`".to_owned()),
+            },
+        }
+    }
+}
+
+/// Runs `pub`.
+pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
+    let interrupt = Interrupt::catch()?;
+    let bus = place.connect()?;
+    let zone = bus.zone(arguments.zone.as_ref().unwrap_or(&arguments.channel));
+    let mut publisher = Publisher::open(arguments, &zone)?;
+    if let Some(readers) = arguments.wait_readers {
+        wait_for_readers(&zone, arguments, readers, &interrupt)?;
+    }
+    let published = publisher.publish_all(&interrupt);
+    // Also after an error: what was published is whole lines.
+    let sealed = if arguments.edge == Edges::Never { Ok(()) } else { publisher.seal() };
+    published.and(sealed)
+}
+
+fn wait_for_readers(zone: &Zone, arguments: &Arguments, readers: u32, interrupt: &Interrupt) -> Outcome {
+    let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        interrupt.check()?;
+        let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
+        match zone.wait_readers(&arguments.channel, readers, left.min(SLICE)) {
+            Ok(_) => return Ok(()),
+            Err(Error::Timeout) if left.is_zero() => {
+                return Err(Exit::TimedOut(format!(
+                    "expected {readers} readers of channel `{}`: not there in time",
+                    arguments.channel
+                )));
+            }
+            Err(Error::Timeout) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A writer with one lane of bytes.
+struct Publisher {
+    writer: Writer,
+    lane: Lane<[u8]>,
+    edges: Edges,
+    /// Bytes of the channel taken, and lines, since the last edge.
+    unsealed: u64,
+    lines: u64,
+}
+
+impl Publisher {
+    fn open(arguments: &Arguments, zone: &Zone) -> Outcome<Publisher> {
+        let mut writer = zone.writer(&arguments.name)?;
+        let mut lane = writer.channel(&arguments.channel);
+        if let Some(bytes) = arguments.capacity {
+            lane = lane.capacity(bytes);
+        }
+        if let Some(bytes) = arguments.max_len {
+            lane = lane.max_len(bytes);
+        }
+        let lane = lane.open::<[u8]>()?;
+        Ok(Publisher { writer, lane, edges: arguments.edge, unsealed: 0, lines: 0 })
+    }
+
+    fn publish_all(&mut self, interrupt: &Interrupt) -> Outcome {
+        let limit = self.writer.max_len(self.lane)?;
+        let mut lines = Lines::new(std::io::stdin().lock(), usize::try_from(limit).unwrap_or(usize::MAX));
+        while let Some(line) = lines.next(interrupt)? {
+            self.publish(line, interrupt)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, line: &[u8], interrupt: &Interrupt) -> Outcome {
+        match self.writer.publish(self.lane, line) {
+            Ok(()) => {}
+            Err(Error::Full { behind }) => self.publish_when_there_is_room(line, behind, interrupt)?,
+            Err(error) => return Err(error.into()),
+        }
+        self.unsealed += FRAME_HEADER + (line.len() as u64).next_multiple_of(8);
+        self.lines += 1;
+        match self.edges {
+            Edges::Every(lines) if self.lines >= lines => self.seal(),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn publish_when_there_is_room(&mut self, line: &[u8], mut behind: u64, interrupt: &Interrupt) -> Outcome {
+        self.writer.set_room_timeout(SLICE);
+        loop {
+            interrupt.check()?;
+            // All that the slowest reader lacks is unsealed: a synced one waits for us, not we for it.
+            if self.edges != Edges::Never && self.lines > 0 && behind <= self.unsealed {
+                self.seal()?;
+            }
+            match self.writer.publish(self.lane, line) {
+                Ok(()) => break,
+                Err(Error::Full { behind: still }) => behind = still,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.writer.set_room_timeout(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Seals what was published.
+    fn seal(&mut self) -> Outcome {
+        (self.unsealed, self.lines) = (0, 0);
+        loop {
+            match self.writer.edge() {
+                Ok(_) => return Ok(()),
+                // Overtaken by others' edges, again and again: they made progress, so may we.
+                Err(Error::Timeout) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_are_parsed() {
+        assert_eq!("each".parse(), Ok(Edges::Every(1)));
+        assert_eq!("100".parse(), Ok(Edges::Every(100)));
+        assert_eq!("end".parse(), Ok(Edges::End));
+        assert_eq!("never".parse(), Ok(Edges::Never));
+        for wrong in ["", "0", "-1", "always"] {
+            assert!(wrong.parse::<Edges>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `syncline sub`: the messages of channels on standard output, one a line.
+
+use super::Place;
+use super::arguments::seconds;
+use super::exit::{Exit, Outcome};
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::render;
+use crate::client::{Bus, Message, Reader, Start};
+use crate::error::Error;
+use std::time::{Duration, Instant};
+
+/// The longest single wait, after which signals, the deadline and standard output are looked at.
+const SLICE: Duration = Duration::from_millis(100);
+/// The pause between looks at several zones: no one bell rings for all.
+const PAUSE: Duration = Duration::from_micros(500);
+/// Messages taken from one zone before the next gets its turn.
+const BURST: usize = 1024;
+
+/// Arguments of `sub`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// The channels to read; they need not exist yet
+    #[arg(required = true, value_name = "CHANNEL")]
+    channels: Vec<String>,
+    /// The zone of all these channels [default: each channel's own, of the same name]
+    #[arg(long)]
+    zone: Option<String>,
+    /// Each message as soon as it is committed (the default)
+    #[arg(long, conflicts_with = "synced")]
+    live: bool,
+    /// Messages by whole sealed eras
+    #[arg(long)]
+    synced: bool,
+    /// Where to start in channels that have messages already
+    #[arg(long, value_name = "oldest|latest", default_value = "latest")]
+    from: From,
+    /// End after this many messages
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// End after so long, with exit status 3
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// End when writers have come, and all of them have gone
+    #[arg(long)]
+    until_closed: bool,
+    /// Refuse channels that do not exist
+    #[arg(long)]
+    must_exist: bool,
+    /// One JSON object a message: zone, channel, writer, writer_name, pid, sequence, era, len, and `fields` (or `text`, or
+    /// `hex`)
+    #[arg(long)]
+    json: bool,
+    /// This reader's name
+    #[arg(long, default_value = "sub")]
+    name: String,
+}
+
+/// Where to start.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum From {
+    Oldest,
+    Latest,
+}
+
+/// Runs `sub`.
+pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
+    let interrupt = Interrupt::catch()?;
+    let bus = place.connect()?;
+    let mut sources = open(arguments, &bus)?;
+    let mut printer = Printer {
+        output: Output::open()?,
+        json: arguments.json,
+        left: arguments.count,
+        payload: Vec::new(),
+        line: Vec::new(),
+        damaged: None,
+    };
+    let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let ended = copy(arguments, &mut sources, &mut printer, &interrupt, deadline);
+    // A reader that has gone is told before a timeout: both are ends, and it is the quiet one.
+    printer.output.flush()?;
+    match (ended, printer.damaged) {
+        (Ok(()), Some(told)) => Err(Exit::Failed(told)),
+        (ended, _) => ended,
+    }
+}
+
+/// A reader of one zone.
+struct Source {
+    zone: String,
+    reader: Reader,
+}
+
+fn open(arguments: &Arguments, bus: &Bus) -> Outcome<Vec<Source>> {
+    let mut channels = arguments.channels.clone();
+    channels.sort_unstable();
+    channels.dedup();
+    let zones = match &arguments.zone {
+        Some(zone) => vec![(zone.clone(), channels)],
+        None => channels.into_iter().map(|channel| (channel.clone(), vec![channel])).collect(),
+    };
+    let mut sources = Vec::with_capacity(zones.len());
+    for (zone, channels) in zones {
+        let mut builder = bus.zone(&zone).reader(&arguments.name).start(match arguments.from {
+            From::Oldest => Start::Oldest,
+            From::Latest => Start::Latest,
+        });
+        for channel in &channels {
+            builder = builder.any(channel);
+        }
+        if arguments.synced {
+            builder = builder.synced();
+        }
+        if arguments.must_exist {
+            builder = builder.must_exist();
+        }
+        sources.push(Source { reader: builder.open()?, zone });
+    }
+    Ok(sources)
+}
+
+/// Prints what comes until there is a reason to end.
+fn copy(
+    arguments: &Arguments,
+    sources: &mut [Source],
+    printer: &mut Printer,
+    interrupt: &Interrupt,
+    deadline: Option<Instant>,
+) -> Outcome {
+    let mut closed = false;
+    loop {
+        let mut idle = true;
+        for source in sources.iter_mut() {
+            for _ in 0..BURST {
+                if printer.is_done() {
+                    return Ok(());
+                }
+                match printer.take(&source.zone, source.reader.try_recv().transpose())? {
+                    Taken::Nothing => break,
+                    Taken::Closed => closed = true,
+                    Taken::Message => {}
+                }
+                idle = false;
+            }
+        }
+        interrupt.check()?;
+        let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return Err(Exit::TimedOut(match printer.left {
+                Some(more) => format!("timeout with {more} messages of --count still to come"),
+                None => "timeout".to_owned(),
+            }));
+        }
+        if !idle {
+            continue;
+        }
+        printer.output.flush()?;
+        printer.output.check()?;
+        if arguments.until_closed && closed && sources.iter().all(|source| source.reader.lanes() == 0) {
+            return Ok(());
+        }
+        match sources {
+            [source] => {
+                let received = match source.reader.recv(left.min(SLICE)) {
+                    Err(Error::Timeout) => None,
+                    received => Some(received),
+                };
+                closed |= matches!(printer.take(&source.zone, received)?, Taken::Closed);
+            }
+            _ => std::thread::sleep(left.min(PAUSE)),
+        }
+    }
+}
+
+/// What a look at a reader gave.
+enum Taken {
+    Message,
+    Closed,
+    Nothing,
+}
+
+/// Prints messages.
+struct Printer {
+    output: Output,
+    json: bool,
+    /// Messages still to print.
+    left: Option<u64>,
+    payload: Vec<u8>,
+    line: Vec<u8>,
+    /// A lane that had to be given up.
+    damaged: Option<String>,
+}
+
+impl Printer {
+    fn is_done(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn take(&mut self, zone: &str, received: Option<Result<Message<'_>, Error>>) -> Outcome<Taken> {
+        match received {
+            None => Ok(Taken::Nothing),
+            Some(Ok(message)) => {
+                self.print(zone, &message)?;
+                self.left = self.left.map(|left| left - 1);
+                Ok(Taken::Message)
+            }
+            Some(Err(Error::Closed(_))) => Ok(Taken::Closed),
+            // That lane is given up; others go on.
+            Some(Err(error @ Error::Corrupt(_))) => {
+                tracing::error!("{error}");
+                self.damaged = Some(error.to_string());
+                Ok(Taken::Closed)
+            }
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    fn print(&mut self, zone: &str, message: &Message<'_>) -> Outcome {
+        message.copy_to(&mut self.payload);
+        if self.json {
+            return self.output.json(&render::Json { zone, message, payload: &self.payload });
+        }
+        if message.type_desc().is_bytes() {
+            self.payload.push(b'\n');
+            return self.output.write(&self.payload);
+        }
+        self.line.clear();
+        render::plain(&mut self.line, message.type_desc(), &self.payload);
+        self.line.push(b'\n');
+        self.output.write(&self.line)
+    }
+}

@@ -1,0 +1,80 @@
+//! Messages of several lanes that one commit makes visible.
+
+use super::loan::Loan;
+use super::payload::{Payload, bytes_of};
+use super::writer::{Lane, Writer};
+use crate::error::Result;
+use bytemuck::NoUninit;
+
+/// A batch of one writer, over any of its lanes. [`Batch::commit`] makes all of it visible at once, to live readers too, and puts
+/// it into one era. Dropping it rolls it back: nobody ever saw anything of it.
+#[must_use = "dropping a batch rolls it back"]
+pub struct Batch<'w> {
+    writer: &'w mut Writer,
+}
+
+impl<'w> Batch<'w> {
+    pub(crate) fn new(writer: &'w mut Writer) -> Self {
+        Batch { writer }
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// As [`Writer::publish`]; the batch stays as it was. [`Error::TooLarge`](crate::Error::TooLarge) also if a lane can never
+    /// take the batch at once.
+    pub fn push<P: Payload + ?Sized>(&mut self, lane: Lane<P>, message: &P) -> Result<()>
+    where
+        P::Item: NoUninit,
+    {
+        let bytes = bytes_of(message);
+        let claim = self.writer.claim(lane.key(), bytes.len())?;
+        self.writer.payload_mut(lane.key(), claim).copy_from_slice(bytes);
+        self.writer.push(lane.key(), claim);
+        Ok(())
+    }
+
+    /// A place to write one message in; [`Loan::publish`] adds it to this batch.
+    ///
+    /// # Errors
+    /// As [`Batch::push`].
+    pub fn loan<T: Payload>(&mut self, lane: Lane<T>) -> Result<Loan<'_, T>>
+    where
+        T::Item: NoUninit,
+    {
+        Loan::of_batch(self.writer, lane.key(), size_of::<T::Item>())
+    }
+
+    /// A place to write one message of up to `count` elements in; [`Loan::publish`] adds it to this batch.
+    ///
+    /// # Errors
+    /// As [`Batch::push`].
+    pub fn loan_slice<T>(&mut self, lane: Lane<[T]>, count: usize) -> Result<Loan<'_, [T]>>
+    where
+        [T]: Payload<Item = T>,
+        T: NoUninit,
+    {
+        let len = count.saturating_mul(size_of::<T>());
+        Loan::of_batch(self.writer, lane.key(), len)
+    }
+
+    /// Makes all of it visible at once.
+    pub fn commit(self) {
+        self.writer.commit_batch();
+    }
+
+    /// Forgets it; so does dropping it.
+    pub fn roll_back(self) {}
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.writer.roll_back();
+    }
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("writer", &self.writer).finish()
+    }
+}

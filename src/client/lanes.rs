@@ -1,0 +1,228 @@
+//! The lanes of one reader, and its place in each.
+
+use super::link::{Link, take_fds};
+use crate::error::{Closed, Error, Result};
+use crate::layout::lane::PAGES;
+use crate::layout::meeting::Entry;
+use crate::os::mapping::{Access, LaneMap, MeetingMap};
+use crate::ring::floor::leave_behind;
+use crate::ring::lane::{Frame, Peek, Reader as Place, Start as Mark, starts};
+use crate::ring::view::Zone;
+use crate::ring::{bell, order, recovery, sequencer};
+use crate::wire::{Ask, LaneInfo};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A message that a reader has taken: where it is, and what it is. Its lane keeps it until it is released.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) lane: usize,
+    pub(crate) frame: Frame,
+    pub(crate) sequence: u64,
+    /// The era that it was handed out in; 0 for a live reader.
+    pub(crate) era: u64,
+}
+
+/// One lane as its reader sees it.
+pub(crate) struct LaneIn {
+    pub(crate) info: LaneInfo,
+    pub(crate) map: LaneMap,
+    pub(crate) entry: u32,
+    place: Place,
+    /// The version of the last commit when this reader joined.
+    joined: u64,
+    /// Of the first era only: the version of the last commit that was gone before this reader came.
+    missed: u64,
+    /// The cut of the era being handed out; `None`: the era has nothing of this lane.
+    cut: Option<u64>,
+    /// The broker has said that the writer is gone; whether it died.
+    ended: Option<bool>,
+}
+
+/// What is next in a lane.
+pub(crate) enum Next {
+    /// Nothing now.
+    Nothing,
+    /// A message.
+    Frame(Frame),
+    /// Nothing ever again: the writer is gone and all was read.
+    Drained,
+}
+
+impl LaneIn {
+    /// Maps a lane that the broker has announced. The entry keeps all at or after its cursor for us.
+    pub(crate) fn open(
+        info: LaneInfo,
+        entry: u32,
+        joined: u64,
+        fds: Vec<OwnedFd>,
+        meeting: &MeetingMap,
+    ) -> Result<LaneIn> {
+        let [fd] = take_fds(fds)?;
+        let doing = || format!("mapping the lane of `{}` in channel `{}`", info.writer_name, info.channel_name);
+        let map = LaneMap::new(fd.as_fd(), info.capacity, Access::ReadOnly).map_err(Error::io(doing()))?;
+        let cursor = entry_of(meeting, entry)?.cursor.load(order::RELAXED.get());
+        // The mark there was seen by the broker before it told us of the lane.
+        let first = starts(map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
+        let Some(Mark { reader: place, after }) = first else {
+            return Err(Error::Corrupt(format!("{}: no page mark at {cursor}", doing())));
+        };
+        let missed = if place.position == 0 { 0 } else { after };
+        Ok(LaneIn { info, map, entry, place, joined, missed, cut: None, ended: None })
+    }
+
+    pub(crate) fn row(&self) -> usize {
+        self.info.row as usize
+    }
+
+    pub(crate) fn end_with(&mut self, died: bool) {
+        self.ended = Some(died);
+    }
+
+    pub(crate) fn closed(&self) -> Closed {
+        Closed {
+            channel: self.info.channel_name.clone(),
+            writer: self.info.row,
+            name: self.info.writer_name.clone(),
+            died: self.ended.unwrap_or(true),
+        }
+    }
+
+    /// The next message that is committed.
+    #[inline(always)]
+    pub(crate) fn next_live(&self, zone: Zone<'_>, meeting: &MeetingMap) -> Result<Next> {
+        match self.place.peek(self.map.view(), self.info.max_payload) {
+            Peek::Frame(frame) if !frame.joint => Ok(Next::Frame(frame)),
+            Peek::Frame(frame) => {
+                let committed = zone.rows[self.row()].version.load(order::COMMIT_SEE.get()) >= frame.version;
+                // The end after the version: a version raised by the row's next owner comes after the end.
+                if self.place.position >= self.end(meeting) {
+                    Ok(self.nothing(meeting))
+                } else if committed {
+                    Ok(Next::Frame(frame))
+                } else {
+                    Ok(Next::Nothing)
+                }
+            }
+            Peek::Empty => Ok(self.nothing(meeting)),
+            Peek::Corrupt(what) => Err(self.corrupt(what)),
+        }
+    }
+
+    /// The next message of the era whose cut was set.
+    #[inline(always)]
+    pub(crate) fn next_sealed(&self, meeting: &MeetingMap) -> Result<Next> {
+        let Some(cut) = self.cut else { return Ok(Next::Nothing) };
+        match self.place.peek(self.map.view(), self.info.max_payload) {
+            Peek::Frame(frame) if frame.version <= cut && self.place.position < self.end(meeting) => {
+                Ok(Next::Frame(frame))
+            }
+            Peek::Frame(_) | Peek::Empty => Ok(Next::Nothing),
+            Peek::Corrupt(what) => Err(self.corrupt(what)),
+        }
+    }
+
+    /// Whether the writer is gone and all it had committed was read.
+    pub(crate) fn is_drained(&self, meeting: &MeetingMap) -> bool {
+        self.ended.is_some() && self.place.position >= self.end(meeting)
+    }
+
+    #[cold]
+    fn nothing(&self, meeting: &MeetingMap) -> Next {
+        if self.is_drained(meeting) { Next::Drained } else { Next::Nothing }
+    }
+
+    fn end(&self, meeting: &MeetingMap) -> u64 {
+        entry_of(meeting, self.entry).map_or(0, recovery::end)
+    }
+
+    #[cold]
+    fn corrupt(&self, what: &str) -> Error {
+        let LaneInfo { channel_name, writer_name, .. } = &self.info;
+        Error::Corrupt(format!(
+            "lane of `{writer_name}` in channel `{channel_name}`: {what} at {}",
+            self.place.position
+        ))
+    }
+
+    /// Takes the message that was next; its sequence number.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, frame: &Frame) -> u64 {
+        let sequence = self.place.sequence;
+        self.place.pass(frame);
+        sequence
+    }
+
+    /// Leaves everything taken behind: the writer may overwrite it.
+    #[inline(always)]
+    pub(crate) fn release(&self, meeting: &MeetingMap, fence: bell::Fence) {
+        if let Ok(entry) = entry_of(meeting, self.entry) {
+            let before = entry.cursor.load(order::RELAXED.get());
+            leave_behind(entry, self.place.position);
+            let shift = (self.info.capacity / PAGES).trailing_zeros();
+            if before >> shift != self.place.position >> shift {
+                let mask = bell::Mask::of(bell::bit(self.info.lane));
+                bell::ring(&meeting.view().header.room.0, mask, fence, super::waiting::wake);
+            }
+        }
+    }
+
+    /// Sets the cut of the era to hand out.
+    pub(crate) fn set_cut(&mut self, cut: Option<u64>) {
+        self.cut = cut;
+    }
+
+    /// Whether nothing of the era after `before` was gone when this reader came.
+    pub(crate) fn is_whole_after(&self, before: u64) -> bool {
+        self.missed <= before
+    }
+
+    /// Goes on behind all that was committed when this reader joined.
+    pub(crate) fn skip_to_latest(&mut self, meeting: &MeetingMap) -> Result<()> {
+        self.skip_to_cut(self.joined, meeting)
+    }
+
+    /// Goes on behind all commits up to `cut`.
+    pub(crate) fn skip_to_cut(&mut self, cut: u64, meeting: &MeetingMap) -> Result<()> {
+        let jump = starts(self.map.view(), self.place.position).take_while(|mark| mark.after <= cut).last();
+        if let Some(mark) = jump {
+            self.place = mark.reader;
+        }
+        self.set_cut(Some(cut));
+        // No further than a sound writer gets while our cursor stays.
+        let most = self.place.position + self.info.capacity;
+        while self.place.position < most
+            && let Next::Frame(frame) = self.next_sealed(meeting)?
+        {
+            self.place.pass(&frame);
+        }
+        self.set_cut(None);
+        Ok(())
+    }
+}
+
+/// The reader's entry for a lane.
+#[inline(always)]
+pub(crate) fn entry_of(meeting: &MeetingMap, entry: u32) -> Result<&Entry> {
+    match meeting.view().entries.get(entry as usize) {
+        Some(entry) => Ok(entry),
+        None => Err(Error::Corrupt(format!("no reader entry {entry} in the meeting segment"))),
+    }
+}
+
+/// Tells the broker that a lane is done with.
+pub(crate) fn give_up(link: &Link, reader: u64, entry: u32) {
+    // Without a broker, the entry goes with the process.
+    let _ = link.tell(Ask::LaneDone { reader, entry });
+}
+
+/// The lane's cut of an era: `Ok(None)`: the era has nothing of it; `Err`: the generation ring has lost the era.
+pub(crate) fn cut_of(zone: Zone<'_>, era: u64, row: usize) -> Result<Option<u64>, Gone> {
+    match sequencer::cut(zone, era, row) {
+        sequencer::Cut::Version(version) => Ok(Some(version)),
+        sequencer::Cut::NoRow => Ok(None),
+        sequencer::Cut::Gone => Err(Gone),
+    }
+}
+
+/// The generation ring does not hold the era any more.
+pub(crate) struct Gone;

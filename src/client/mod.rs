@@ -1,0 +1,35 @@
+//! What a program uses: [`Bus`] (a connection to the broker), [`Zone`], [`Writer`] and [`Reader`].
+//!
+//! The broker is asked when something is opened or closed. Publishing, reading and edges go through shared memory alone and
+//! go on without it.
+
+mod batch;
+mod bus;
+mod era;
+mod lanes;
+mod link;
+mod loan;
+mod message;
+mod payload;
+mod reactions;
+mod reader;
+mod waiting;
+mod watch;
+mod writer;
+mod zone;
+
+pub use batch::Batch;
+pub use bus::Bus;
+pub use era::Era;
+pub use loan::Loan;
+pub use message::{Message, Origin};
+pub use payload::{Described, Payload, field};
+pub use reader::{Reader, ReaderBuilder, Start};
+pub use watch::Watch;
+pub use writer::{Lane, LaneBuilder, Writer};
+pub use zone::Zone;
+
+#[cfg(feature = "capi")]
+pub(crate) use lanes::Taken;
+#[cfg(feature = "capi")]
+pub(crate) use writer::Key;

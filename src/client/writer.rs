@@ -1,0 +1,561 @@
+//! Publishing into a zone: one row, a lane for each channel.
+
+use super::batch::Batch;
+use super::link::{Link, take_fds, unexpected};
+use super::loan::Loan;
+use super::payload::{Payload, bytes_of};
+use super::reactions::Reactions;
+use super::waiting::{self, Deadline};
+use super::zone::Zone;
+use crate::error::{Error, Result};
+use crate::layout::lane::{MAX_VERSION, PAGES};
+use crate::layout::{meeting, zone};
+use crate::os::fork::Epoch;
+use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
+use crate::ring::floor::{Floor, HeldUp};
+use crate::ring::lane::{self, Claim, NoRoom};
+use crate::ring::sequencer::{self, Races};
+use crate::ring::{bell, order};
+use crate::wire::{Ask, Tell, TypeDesc};
+use bytemuck::NoUninit;
+use std::marker::PhantomData;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A writer goes no further: looked at whenever a lane enters a page, between which there are fewer commits than the rest.
+const LAST_VERSION: u64 = MAX_VERSION - (1 << 40);
+
+/// A lane of one writer, typed by what it carries; from [`LaneBuilder::open`]. A lane of another writer is refused.
+pub struct Lane<P: ?Sized> {
+    key: Key,
+    payload: PhantomData<fn(&P)>,
+}
+
+impl<P: ?Sized> Clone for Lane<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: ?Sized> Copy for Lane<P> {}
+
+impl<P: ?Sized> std::fmt::Debug for Lane<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Lane").field(&self.key.index).finish()
+    }
+}
+
+impl<P: ?Sized> Lane<P> {
+    #[inline(always)]
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+}
+
+/// The tag of the next writer of this process.
+static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
+
+/// Which lane of which writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) index: u32,
+    writer: u32,
+}
+
+#[cfg(feature = "capi")]
+impl Key {
+    /// As one number, for C.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.writer) << 32 | u64::from(self.index)
+    }
+
+    /// From that number; any number makes a key, which then may be nobody's.
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: u64) -> Key {
+        Key { index: bits as u32, writer: (bits >> 32) as u32 }
+    }
+}
+
+/// One lane as its writer sees it.
+struct LaneOut {
+    map: LaneMap,
+    ring: lane::Writer,
+    floor: Floor,
+    max_payload: u64,
+    /// The channel's bit on the live bell.
+    mask: bell::Mask,
+    number: u64,
+    channel: String,
+}
+
+/// Describes a lane to open; from [`Writer::channel`].
+#[derive(Debug)]
+#[must_use = "nothing happens before `open`"]
+pub struct LaneBuilder<'w> {
+    writer: &'w mut Writer,
+    channel: &'w str,
+    capacity: u64,
+    max_payload: u64,
+}
+
+impl<'w> LaneBuilder<'w> {
+    /// Size of the ring in bytes, rounded up to a power of two; 1 MiB by default, 4 KiB to 1 GiB. It holds what readers have
+    /// not taken, and history for those who start at the oldest.
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// The longest message in bytes; by default what the capacity allows, about 15/16 of it. If only this is given, the capacity
+    /// is made to fit.
+    pub fn max_len(mut self, bytes: u64) -> Self {
+        self.max_payload = bytes;
+        self
+    }
+
+    /// Opens the lane for messages of `P`: a type, a slice of it, or `[u8]` for bytes. When this returns, every reader of the
+    /// channel is going to see what is published.
+    ///
+    /// # Errors
+    /// The channel has another type; this writer has a lane there already; sizes out of range; quotas; no broker.
+    pub fn open<P: Payload + ?Sized>(self) -> Result<Lane<P>> {
+        let key = self.open_described(P::type_desc())?;
+        Ok(Lane { key, payload: PhantomData })
+    }
+
+    /// Opens the lane for messages of a type that is known at run time only; it is published as bytes.
+    ///
+    /// # Errors
+    /// As [`LaneBuilder::open`].
+    pub fn open_as(self, ty: TypeDesc) -> Result<Lane<[u8]>> {
+        let key = self.open_described(ty)?;
+        Ok(Lane { key, payload: PhantomData })
+    }
+
+    pub(crate) fn open_described(self, ty: TypeDesc) -> Result<Key> {
+        let LaneBuilder { writer, channel, capacity, max_payload } = self;
+        writer.open_lane(channel, ty, capacity, max_payload)
+    }
+}
+
+/// One participant that publishes into a zone. Send, not Sync: one thread at a time; a process may have several.
+///
+/// ```compile_fail
+/// fn needs_sync<T: Sync>() {}
+/// needs_sync::<syncline::Writer>();
+/// ```
+pub struct Writer {
+    epoch: Epoch,
+    link: Arc<Link>,
+    zone: ZoneMap,
+    meeting: MeetingMap,
+    /// Of the zone and the meeting: what every commit touches.
+    header: Shared<zone::Header>,
+    own: Shared<zone::Row>,
+    bells: Shared<meeting::Header>,
+    reactions: Arc<Reactions>,
+    row: u32,
+    /// The broker's number for this writer.
+    serial: u64,
+    /// Tells this writer's lanes from those of others in this process, of whatever broker they are; not 0.
+    tag: u32,
+    /// `tag`, but 0 while a batch is open: who may publish singly.
+    gate: u32,
+    /// Version of the last commit.
+    version: u64,
+    /// The last era whose closing this writer has reacted to.
+    settled: u64,
+    /// The last of the reactions completed.
+    reacted: u64,
+    fence: bell::Fence,
+    lanes: Vec<LaneOut>,
+    /// Lanes with frames of the open batch.
+    touched: Vec<u32>,
+    room_timeout: Duration,
+    scratch: Vec<u64>,
+    races: Races,
+    not_sync: PhantomData<std::cell::Cell<()>>,
+}
+
+impl Writer {
+    pub(crate) fn open(zone: &Zone, name: &str) -> Result<Writer> {
+        let link = zone.link().clone();
+        let ask = Ask::OpenWriter { zone: zone.name().to_owned(), options: zone.options(), name: name.to_owned() };
+        let (told, fds) = link.call(ask)?;
+        let Tell::Writer { zone: number, row, geometry, version, serial } = told else {
+            return Err(unexpected("Writer", &told));
+        };
+        let [zone_fd, meeting_fd] = take_fds(fds)?;
+        let zone = ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadWrite)
+            .map_err(Error::io("mapping the zone segment"))?;
+        let meeting =
+            MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
+        let Some(own) = zone.row(row) else {
+            return Err(Error::Corrupt(format!("row {row}: the zone has {}", zone.view().rows.len())));
+        };
+        let reactions = link.reactions(number, geometry.writers as usize)?;
+        reactions.add_writer();
+        let tag = NEXT_TAG.fetch_add(1, Ordering::Relaxed);
+        Ok(Writer {
+            epoch: link.epoch(),
+            link,
+            header: zone.header(),
+            own,
+            bells: meeting.bells(),
+            zone,
+            meeting,
+            reactions,
+            row,
+            serial,
+            tag,
+            gate: tag,
+            version,
+            settled: 0,
+            reacted: 0,
+            fence: waiting::ringer_fence(),
+            lanes: Vec::new(),
+            touched: Vec::new(),
+            room_timeout: Duration::ZERO,
+            scratch: vec![0; geometry.writers as usize],
+            races: Races::default(),
+            not_sync: PhantomData,
+        })
+    }
+
+    /// This writer's row in its zone: the number that its messages carry.
+    pub fn row(&self) -> u32 {
+        self.row
+    }
+
+    /// Describes this writer's lane in a channel; the channel is made if it is not there.
+    pub fn channel<'w>(&'w mut self, channel: &'w str) -> LaneBuilder<'w> {
+        LaneBuilder { writer: self, channel, capacity: 0, max_payload: 0 }
+    }
+
+    fn open_lane(&mut self, channel: &str, ty: TypeDesc, capacity: u64, max_payload: u64) -> Result<Key> {
+        let ask = Ask::OpenLane { writer: self.serial, channel: channel.to_owned(), ty, capacity, max_payload };
+        let (told, fds) = self.link.call(ask)?;
+        let Tell::LaneMade { lane, channel: index, capacity, max_payload, align } = told else {
+            return Err(unexpected("LaneMade", &told));
+        };
+        let [fd] = take_fds(fds)?;
+        let map = LaneMap::new(fd.as_fd(), capacity, Access::ReadWrite)
+            .map_err(Error::io(format!("mapping the lane of channel `{channel}`")))?;
+        // Only now can the broker seal it and give it to readers.
+        let (told, _) = self.link.call(Ask::LaneMapped { lane })?;
+        let Tell::LaneOpen { .. } = told else { return Err(unexpected("LaneOpen", &told)) };
+        self.lanes.push(LaneOut {
+            map,
+            ring: lane::Writer::new(capacity, u64::from(align)),
+            floor: Floor::new(lane),
+            max_payload,
+            mask: bell::Mask::of(bell::bit(u64::from(index))),
+            number: lane,
+            channel: channel.to_owned(),
+        });
+        Ok(Key { index: (self.lanes.len() - 1) as u32, writer: self.tag })
+    }
+
+    /// How long `publish`, `loan` and `push` wait for room in a lane before they say [`Error::Full`]; not at all by default.
+    pub fn set_room_timeout(&mut self, timeout: Duration) {
+        self.room_timeout = timeout;
+    }
+
+    /// The longest message that a lane takes, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a lane of another writer.
+    pub fn max_len<P: ?Sized>(&self, lane: Lane<P>) -> Result<u64> {
+        match self.lanes.get(lane.key.index as usize) {
+            Some(open) if lane.key.writer == self.tag => Ok(open.max_payload),
+            _ => Err(wrong_lane()),
+        }
+    }
+
+    /// Publishes one message: a commit of its own.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::TooLarge`], [`Error::Forked`]; [`Error::Invalid`] for a lane of another writer. Nothing was published then.
+    #[inline]
+    pub fn publish<P: Payload + ?Sized>(&mut self, lane: Lane<P>, message: &P) -> Result<()>
+    where
+        P::Item: NoUninit,
+    {
+        self.publish_bytes(lane.key, bytes_of(message))
+    }
+
+    #[inline(always)]
+    pub(crate) fn publish_bytes(&mut self, key: Key, bytes: &[u8]) -> Result<()> {
+        // The way of nearly every message; whatever is special about one goes the long way.
+        if self.epoch.is_current()
+            && key.writer == self.gate
+            && let Some(lane) = self.lanes.get_mut(key.index as usize)
+            && bytes.len() as u64 <= lane.max_payload
+            && let Some(claim) = lane.ring.claim_easy(bytes.len() as u32)
+        {
+            lane.map.fill(claim.payload(), bytes);
+            let (zone, version) = (&self.zone, self.version + 1);
+            self.reactions.complete(|| zone.view(), &mut self.reacted);
+            sequencer::settle(&self.header, || zone.view(), self.row as usize, self.version, &mut self.settled);
+            lane.ring.show_easy(lane.map.view(), claim, version);
+            self.own.version.store(version, order::COMMIT.get());
+            self.version = version;
+            bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
+            return Ok(());
+        }
+        self.publish_special(key, bytes)
+    }
+
+    #[cold]
+    fn publish_special(&mut self, key: Key, bytes: &[u8]) -> Result<()> {
+        let claim = self.claim_single(key, bytes.len())?;
+        self.payload_mut(key, claim).copy_from_slice(bytes);
+        self.commit_single(key, claim);
+        Ok(())
+    }
+
+    /// A place in the lane to write one message in, without a copy. Dropping it publishes nothing.
+    ///
+    /// # Errors
+    /// As [`Writer::publish`].
+    pub fn loan<T: Payload>(&mut self, lane: Lane<T>) -> Result<Loan<'_, T>>
+    where
+        T::Item: NoUninit,
+    {
+        Loan::single(self, lane.key, size_of::<T::Item>())
+    }
+
+    /// A place in the lane to write one message of up to `count` elements in, without a copy. Dropping it publishes nothing.
+    ///
+    /// # Errors
+    /// As [`Writer::publish`].
+    pub fn loan_slice<T>(&mut self, lane: Lane<[T]>, count: usize) -> Result<Loan<'_, [T]>>
+    where
+        [T]: Payload<Item = T>,
+        T: NoUninit,
+    {
+        let len = count.saturating_mul(size_of::<T>());
+        Loan::single(self, lane.key, len)
+    }
+
+    /// Begins a batch: messages of any of this writer's lanes, which one commit makes visible, all or none.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn batch(&mut self) -> Result<Batch<'_>> {
+        self.link.check_fork()?;
+        // A batch that was leaked and not dropped.
+        self.roll_back();
+        Ok(Batch::new(self))
+    }
+
+    /// An exact edge: seals what all writers of the zone have committed. The era returned, or an earlier one, holds all that
+    /// anybody had committed before the call. Never waits for anybody.
+    ///
+    /// # Errors
+    /// [`Error::Forked`]; [`Error::Timeout`] if others' edges overtook this one again and again.
+    pub fn edge(&mut self) -> Result<u64> {
+        self.link.check_fork()?;
+        let sealed = sequencer::edge(self.zone.view(), &mut self.scratch, &mut self.races);
+        // Whoever flipped the generation may have died before it rang.
+        bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
+        sealed.map_err(|sequencer::Overtaken| Error::Timeout)
+    }
+
+    /// How often this writer's edges met others'.
+    pub fn races(&self) -> Races {
+        self.races
+    }
+
+    /// The number of the zone's last sealed era; 0 before the first.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn generation(&self) -> Result<u64> {
+        self.link.check_fork()?;
+        Ok(self.zone.view().generation())
+    }
+
+    // ---- claims and commits: also for loans, batches and C ----
+
+    /// Room for a single message.
+    #[inline(always)]
+    pub(crate) fn claim_single(&mut self, key: Key, len: usize) -> Result<Claim> {
+        if !self.touched.is_empty() {
+            return Err(batch_open());
+        }
+        self.claim(key, len)
+    }
+
+    /// Room for a message behind what the open batch has in this lane.
+    #[inline(always)]
+    pub(crate) fn claim(&mut self, key: Key, len: usize) -> Result<Claim> {
+        if !self.epoch.is_current() {
+            return Err(Error::Forked);
+        }
+        let lane = match self.lanes.get_mut(key.index as usize) {
+            Some(lane) if key.writer == self.tag => lane,
+            _ => return Err(wrong_lane()),
+        };
+        if len as u64 > lane.max_payload || self.version >= LAST_VERSION {
+            return Err(self.refuse(key, len));
+        }
+        match lane.ring.claim(lane.map.view(), len as u32) {
+            Ok(claim) => Ok(claim),
+            Err(no_room) => self.make_room(key, len as u32, no_room),
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, key: Key, len: usize) -> Error {
+        let limit = self.lanes[key.index as usize].max_payload;
+        if len as u64 > limit {
+            Error::TooLarge { len: len as u64, limit }
+        } else {
+            Error::Invalid("this writer has made 2^47 commits, the most there can be: open a new one".to_owned())
+        }
+    }
+
+    /// Moves the floor, or waits until a reader lets it move.
+    #[cold]
+    fn make_room(&mut self, key: Key, len: u32, no_room: NoRoom) -> Result<Claim> {
+        let NoRoom(wanted) = no_room;
+        let lane = &mut self.lanes[key.index as usize];
+        let capacity = lane.map.capacity();
+        // The floor can always come within a page of the tail, and never past it.
+        let batch = (wanted + capacity).saturating_sub(lane.ring.tail());
+        let most = capacity - capacity / PAGES;
+        if batch > most {
+            return Err(Error::TooLarge { len: batch, limit: most });
+        }
+        let (zone, meeting) = (self.zone.view(), self.meeting.view());
+        let mut deadline = None;
+        loop {
+            let attempt = lane.floor.advance(lane.map.view(), zone, meeting, lane.ring.tail(), wanted);
+            if let Ok(floor) = attempt {
+                lane.ring.set_limit(floor + capacity);
+                return lane.ring.claim(lane.map.view(), len).map_err(|_| Error::Full { behind: 0 });
+            }
+            let Err(HeldUp { cursor }) = attempt else { continue };
+            let full = Error::Full { behind: lane.ring.tail().saturating_sub(cursor) };
+            if self.room_timeout.is_zero() {
+                return Err(full);
+            }
+            let deadline = *deadline.get_or_insert_with(|| Deadline::after(self.room_timeout));
+            if deadline.has_passed() {
+                return Err(full);
+            }
+            let room = &meeting.header.room.0;
+            let expected = waiting::announce(room, bell::bit(lane.number));
+            if lane.floor.advance(lane.map.view(), zone, meeting, lane.ring.tail(), wanted).is_err() {
+                waiting::sleep(room, expected, deadline);
+            }
+        }
+    }
+
+    /// Where the payload of a claim goes.
+    #[inline(always)]
+    pub(crate) fn payload_mut(&mut self, key: Key, claim: Claim) -> &mut [u8] {
+        self.lanes[key.index as usize].map.payload_mut(claim.payload(), claim.payload_len() as usize)
+    }
+
+    /// Before any commit: causes first, and the era that is closing.
+    #[inline(always)]
+    fn before_commit(&mut self) {
+        let zone = || self.zone.view();
+        self.reactions.complete(zone, &mut self.reacted);
+        sequencer::settle(&self.header, zone, self.row as usize, self.version, &mut self.settled);
+    }
+
+    /// Commits one message.
+    #[inline(always)]
+    pub(crate) fn commit_single(&mut self, key: Key, claim: Claim) {
+        self.before_commit();
+        let version = self.version + 1;
+        let lane = &mut self.lanes[key.index as usize];
+        let view = lane.map.view();
+        lane.ring.show(view, claim, version);
+        self.own.version.store(version, order::COMMIT.get());
+        self.version = version;
+        lane.ring.committed(view, version);
+        bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
+    }
+
+    /// Adds a message to the open batch.
+    pub(crate) fn push(&mut self, key: Key, claim: Claim) {
+        let lane = &mut self.lanes[key.index as usize];
+        if !lane.ring.is_pending() {
+            self.touched.push(key.index);
+            self.gate = 0;
+        }
+        lane.ring.push(lane.map.view(), claim, self.version + 1);
+    }
+
+    /// Commits the open batch; returns how many lanes it was over.
+    pub(crate) fn commit_batch(&mut self) -> usize {
+        let count = self.touched.len();
+        if count == 0 {
+            return 0;
+        }
+        self.before_commit();
+        let version = self.version + 1;
+        let mut mask = bell::Mask::of(0);
+        for &index in &self.touched {
+            let lane = &mut self.lanes[index as usize];
+            lane.ring.show_batch(lane.map.view(), count > 1);
+            mask = mask.and(lane.mask);
+        }
+        self.own.version.store(version, order::COMMIT.get());
+        self.version = version;
+        self.gate = self.tag;
+        for index in self.touched.drain(..) {
+            let lane = &mut self.lanes[index as usize];
+            lane.ring.committed(lane.map.view(), version);
+        }
+        bell::ring(&self.bells.live.0, mask, self.fence, waiting::wake);
+        count
+    }
+
+    /// Forgets the open batch.
+    pub(crate) fn roll_back(&mut self) {
+        self.gate = self.tag;
+        for index in self.touched.drain(..) {
+            self.lanes[index as usize].ring.roll_back();
+        }
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.link.check_fork()
+    }
+}
+
+#[cold]
+fn batch_open() -> Error {
+    Error::Invalid("a batch is open: commit it or roll it back before publishing singly".to_owned())
+}
+
+#[cold]
+fn wrong_lane() -> Error {
+    Error::Invalid("the lane belongs to another writer: use one that this writer opened".to_owned())
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // In a forked child all this is the parent's.
+        if self.epoch.is_current() {
+            self.reactions.remove_writer();
+            // Without a broker, the row goes with the process.
+            let _ = self.link.call(Ask::CloseWriter { writer: self.serial });
+        }
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let channels: Vec<_> = self.lanes.iter().map(|lane| &lane.channel).collect();
+        f.debug_struct("Writer").field("row", &self.row).field("channels", &channels).finish_non_exhaustive()
+    }
+}

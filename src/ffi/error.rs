@@ -1,0 +1,148 @@
+//! Errors on their way to C: a negative code now, the text when it is asked for.
+
+use crate::error::{Code, Error, Result};
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The last failure of a thread.
+struct Last {
+    error: Error,
+    /// Its text, once somebody has asked.
+    text: Option<CString>,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+/// Runs the body of a C function: its value, or the negative code of its error, which is kept for `syncline_detail`.
+///
+/// After a panic a handle may be half-way through what it did: memory safe, but good for closing only.
+#[inline(always)]
+pub(super) fn guard(body: impl FnOnce() -> Result<c_int>) -> c_int {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => value,
+        Ok(Err(error)) => fail(error),
+        Err(panic) => fail(panicked(&*panic)),
+    }
+}
+
+/// Frees a handle, if there is one.
+///
+/// # Safety
+/// `handle` is NULL, or comes from `Box::into_raw` and is not used again.
+pub(super) unsafe fn free<T>(handle: *mut T) {
+    guard(|| {
+        if !handle.is_null() {
+            // SAFETY: our caller promises that it was a box, and that this is its end.
+            drop(unsafe { Box::from_raw(handle) });
+        }
+        Ok(0)
+    });
+}
+
+#[cold]
+#[inline(never)]
+fn fail(error: Error) -> c_int {
+    let code = -(error.code() as c_int);
+    // A thread that is ending has no place for it any more.
+    let _ = LAST.try_with(|last| last.replace(Some(Last { error, text: None })));
+    code
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let what = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    coded(Code::Internal, format!("a bug in the library: {what}; close the handle and report it"))
+}
+
+/// An error of this kind, with a text of ours.
+pub(super) fn coded(code: Code, text: String) -> Error {
+    Error::Refused { code, text }
+}
+
+/// A text for C: the longest there is, whatever it holds.
+pub(super) fn c_text(text: &str) -> CString {
+    CString::new(text.replace('\0', "?")).unwrap_or_default()
+}
+
+/// What the last failed call of this thread has to say.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncline_detail() -> *const c_char {
+    let detail = || {
+        LAST.try_with(|last| match &mut *last.borrow_mut() {
+            Some(Last { error, text }) => text.get_or_insert_with(|| c_text(&error.to_string())).as_ptr(),
+            None => c"".as_ptr(),
+        })
+    };
+    match catch_unwind(detail) {
+        Ok(Ok(text)) => text,
+        _ => c"".as_ptr(),
+    }
+}
+
+/// A short text for a code.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncline_strerror(code: c_int) -> *const c_char {
+    if code == 0 {
+        return c"success".as_ptr();
+    }
+    let known = code.checked_neg().and_then(Code::from_number);
+    known.map_or(c"unknown error", Code::c_text).as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    const HEADER: &str = include_str!("../../include/syncline.h");
+
+    fn detail() -> String {
+        // SAFETY: the text is this thread's, and no call fails before it is copied.
+        unsafe { CStr::from_ptr(syncline_detail()) }.to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn header_has_every_code_with_its_number() {
+        for code in Code::ALL {
+            let line = format!("SYNCLINE_E{} = -{}", format!("{code:?}").to_uppercase(), *code as i32);
+            let has =
+                HEADER.match_indices(&line).any(|(at, _)| !HEADER[at + line.len()..].starts_with(char::is_numeric));
+            assert!(has, "the header lacks {line}");
+        }
+        assert_eq!(HEADER.matches("    SYNCLINE_E").count(), Code::ALL.len(), "the header has a code too many");
+    }
+
+    #[test]
+    fn header_has_the_abi_version() {
+        assert!(HEADER.contains(&format!("#define SYNCLINE_ABI_VERSION {}u\n", super::super::ABI_VERSION)));
+    }
+
+    #[test]
+    fn panic_is_an_error_with_its_text() {
+        assert_eq!(guard(|| panic!("lost my way")), -(Code::Internal as c_int));
+        assert!(detail().contains("lost my way"), "{}", detail());
+    }
+
+    #[test]
+    fn detail_is_kept_by_success_and_replaced_by_failure() {
+        guard(|| Err(Error::Invalid("one\0nul".to_owned())));
+        assert_eq!(guard(|| Ok(1)), 1);
+        assert_eq!(detail(), "one?nul");
+        guard(|| Err(Error::Timeout));
+        assert_eq!(detail(), "nothing within the deadline");
+    }
+
+    #[test]
+    fn strerror_takes_any_number() {
+        for code in [0, -1, -17, -18, 1, i32::MIN, i32::MAX] {
+            assert!(!syncline_strerror(code).is_null());
+        }
+    }
+}

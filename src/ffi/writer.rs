@@ -1,0 +1,286 @@
+//! `syncline_writer`: its lanes and its edges; [`super::publish`] has the messages.
+//!
+//! A loan and a batch are states of the handle: C has no guard that could hold them. While one is open, what Rust's borrow of the
+//! writer rules out is refused here.
+
+use super::args::{self, Growing, handle, invalid, out, shared, text};
+use super::bus::BusHandle;
+use super::error::{coded, free, guard};
+use super::types::{self, CType};
+use crate::client::{Key, Writer, Zone};
+use crate::error::{Code, Error, Result};
+use crate::ring::lane::Claim;
+use crate::wire::TypeDesc;
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+/// What is behind a `syncline_writer`.
+pub struct WriterHandle {
+    pub(super) writer: Writer,
+    /// What the lanes carry, by index.
+    shapes: Vec<Shape>,
+    pub(super) loan: Option<(Key, Claim)>,
+    pub(super) in_batch: bool,
+}
+
+/// What lengths a lane's messages may have.
+#[derive(Clone, Copy)]
+struct Shape {
+    element: usize,
+    variable: bool,
+}
+
+impl Shape {
+    fn new(ty: &TypeDesc) -> Self {
+        Shape { element: ty.size as usize, variable: ty.variable }
+    }
+
+    #[inline(always)]
+    fn admits(self, len: usize) -> bool {
+        if self.variable { self.element <= 1 || len.is_multiple_of(self.element) } else { len == self.element }
+    }
+
+    #[inline(always)]
+    fn check(self, len: usize) -> Result<()> {
+        if self.admits(len) { Ok(()) } else { Err(self.refuse(len)) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(self, len: usize) -> Error {
+        let expected = if self.variable { "a whole number of elements" } else { "one element" };
+        let text =
+            format!("message of {len} bytes: expected {expected} of the channel's type, {} bytes each", self.element);
+        coded(Code::BadValue, text)
+    }
+}
+
+impl WriterHandle {
+    /// Nothing is open that forbids the call.
+    #[inline(always)]
+    pub(super) fn check_idle(&self) -> Result<()> {
+        if self.in_batch || self.loan.is_some() { Err(self.busy()) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    pub(super) fn check_no_loan(&self) -> Result<()> {
+        if self.loan.is_some() { Err(self.busy()) } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn busy(&self) -> Error {
+        let (what, ends) = match self.loan {
+            Some(_) => ("loan", "syncline_loan_publish or syncline_loan_drop"),
+            None => ("batch", "syncline_batch_commit or syncline_batch_roll_back"),
+        };
+        self.out_of_turn(format!("a {what} is open: end it first, with {ends}"))
+    }
+
+    /// The text, but in a forked child that comes first.
+    fn out_of_turn(&self, text: String) -> Error {
+        self.writer.check_fork().err().unwrap_or_else(|| invalid(text))
+    }
+
+    pub(super) fn check_in_batch(&self) -> Result<()> {
+        if self.in_batch {
+            return self.writer.check_fork();
+        }
+        Err(self.out_of_turn("no batch is open: begin one with syncline_batch_begin".to_owned()))
+    }
+
+    pub(super) fn open_loan(&self) -> Result<(Key, Claim)> {
+        self.writer.check_fork()?;
+        self.loan.ok_or_else(|| invalid("no loan is open: take one with syncline_writer_loan"))
+    }
+
+    /// Whether the lane carries messages of this length; a lane that there is not is for the claim to refuse.
+    #[inline(always)]
+    pub(super) fn check_len(&self, key: Key, len: usize) -> Result<()> {
+        self.shapes.get(key.index as usize).map_or(Ok(()), |shape| shape.check(len))
+    }
+}
+
+/// `struct syncline_writer_options`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct WriterOptions {
+    size: usize,
+    zone: *const c_char,
+    name: *const c_char,
+    room_timeout_ns: i64,
+    zone_writers: u32,
+    zone_eras: u32,
+    zone_subscriptions: u32,
+    zero: u32,
+}
+
+/// `struct syncline_lane_options`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LaneOptions {
+    size: usize,
+    capacity: u64,
+    max_len: u64,
+}
+
+const _: () = assert!(size_of::<WriterOptions>() == 48 && size_of::<LaneOptions>() == 24);
+
+// SAFETY: `repr(C)`, the size first, no padding, pointers and integers.
+unsafe impl Growing for WriterOptions {
+    const NAME: &'static str = "struct syncline_writer_options";
+}
+
+// SAFETY: as above.
+unsafe impl Growing for LaneOptions {
+    const NAME: &'static str = "struct syncline_lane_options";
+}
+
+/// Gives a zone the shape that C asks for; 0 leaves the default.
+pub(super) fn shape_zone(zone: Zone, writers: u32, eras: u32, subscriptions: u32) -> Zone {
+    zone.writers(writers).eras(eras).subscriptions(subscriptions)
+}
+
+/// A member that no version uses yet.
+pub(super) fn check_zero(zero: u32, name: &str) -> Result<()> {
+    if zero == 0 { Ok(()) } else { Err(invalid(format!("{name}: its member `zero` must be 0, found {zero}"))) }
+}
+
+/// Opens a writer.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_open(
+    bus: *mut BusHandle,
+    options: *const WriterOptions,
+    writer: *mut *mut WriterHandle,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for the three calls.
+        let (writer, bus, options) =
+            unsafe { (out(writer, ptr::null_mut(), "writer")?, shared(bus, "bus")?, args::sized(options)?) };
+        check_zero(options.zero, WriterOptions::NAME)?;
+        // SAFETY: as above.
+        let (zone, name) = unsafe { (text(options.zone, "zone name")?, text(options.name, "writer name")?) };
+        let zone = bus.bus.zone(zone);
+        let zone = shape_zone(zone, options.zone_writers, options.zone_eras, options.zone_subscriptions);
+        let mut opened = zone.writer(name)?;
+        opened.set_room_timeout(args::timeout(options.room_timeout_ns));
+        let opened = WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false };
+        *writer = Box::into_raw(Box::new(opened));
+        Ok(0)
+    })
+}
+
+/// Opens a lane.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_lane_open(
+    writer: *mut WriterHandle,
+    channel: *const c_char,
+    ty: *const CType,
+    options: *const LaneOptions,
+    lane: *mut u64,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for the four calls.
+        let (lane, writer, channel, ty) = unsafe {
+            (
+                out(lane, u64::MAX, "lane")?,
+                handle(writer, "writer")?,
+                text(channel, "channel name")?,
+                types::describe(ty)?.unwrap_or_else(TypeDesc::bytes),
+            )
+        };
+        let options = if options.is_null() {
+            LaneOptions { size: 0, capacity: 0, max_len: 0 }
+        } else {
+            // SAFETY: as above.
+            unsafe { args::sized(options)? }
+        };
+        writer.check_idle()?;
+        let shape = Shape::new(&ty);
+        let builder = writer.writer.channel(channel).capacity(options.capacity).max_len(options.max_len);
+        let key = builder.open_described(ty)?;
+        // Lanes are numbered as they are opened.
+        debug_assert_eq!(key.index as usize, writer.shapes.len());
+        writer.shapes.push(shape);
+        *lane = key.to_bits();
+        Ok(0)
+    })
+}
+
+/// Seals an era.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_edge(writer: *mut WriterHandle, era: *mut u64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        let mut unwanted = 0;
+        // SAFETY: as above; NULL says that nobody wants to know.
+        let era = if era.is_null() { &mut unwanted } else { unsafe { out(era, 0, "era")? } };
+        writer.check_idle()?;
+        *era = writer.writer.edge()?;
+        Ok(0)
+    })
+}
+
+/// Sets how long to wait for room.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_set_room_timeout(writer: *mut WriterHandle, timeout_ns: i64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.check_fork()?;
+        writer.writer.set_room_timeout(args::timeout(timeout_ns));
+        Ok(0)
+    })
+}
+
+/// The last sealed era.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_generation(writer: *mut WriterHandle, generation: *mut u64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (generation, writer) = unsafe { (out(generation, 0, "generation")?, handle(writer, "writer")?) };
+        *generation = writer.writer.generation()?;
+        Ok(0)
+    })
+}
+
+/// The writer's row.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_row(writer: *mut WriterHandle, row: *mut u32) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (row, writer) = unsafe { (out(row, 0, "row")?, handle(writer, "writer")?) };
+        writer.writer.check_fork()?;
+        *row = writer.writer.row();
+        Ok(0)
+    })
+}
+
+/// Closes the writer.
+///
+/// # Safety
+/// As the module [`ffi`](super) says; the handle is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_close(writer: *mut WriterHandle) {
+    // SAFETY: it came from `syncline_writer_open`, which boxed it.
+    unsafe { free(writer) }
+}

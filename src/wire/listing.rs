@@ -1,0 +1,177 @@
+//! What there is, zone by zone: for tools.
+
+use super::codec::{Wire, record};
+use super::types::TypeDesc;
+use crate::layout::zone::Geometry;
+use std::mem::{replace, take};
+
+record! {
+    /// A zone and all that is in it.
+    pub struct ZoneInfo {
+        /// Its name.
+        pub name: String,
+        /// Its number.
+        pub zone: u64,
+        /// Its shape.
+        pub geometry: Geometry,
+        /// Its last sealed era; 0: none yet.
+        pub generation: u64,
+        /// Bytes of all its segments.
+        pub bytes: u64,
+        /// Reader entries in use.
+        pub entries: u32,
+        /// Its channels, by index.
+        pub channels: Vec<ChannelInfo>,
+        /// Its writers, by row.
+        pub writers: Vec<WriterInfo>,
+        /// Its lanes, by number. Those that ended stay until their readers have drained them.
+        pub lanes: Vec<LaneUse>,
+        /// Its readers, by number.
+        pub readers: Vec<ReaderInfo>,
+    }
+}
+
+record! {
+    /// A channel.
+    pub struct ChannelInfo {
+        /// Its index in the zone.
+        pub index: u32,
+        /// Its name.
+        pub name: String,
+        /// What it carries; `None` while nobody has said.
+        pub ty: Option<TypeDesc>,
+        /// How many readers subscribe to it.
+        pub readers: u32,
+    }
+}
+
+record! {
+    /// A writer.
+    pub struct WriterInfo {
+        /// Its row.
+        pub row: u32,
+        /// Its number.
+        pub serial: u64,
+        /// Its name.
+        pub name: String,
+        /// Its process.
+        pub pid: u32,
+        /// Its user.
+        pub uid: u32,
+        /// Commits of its row so far, those of earlier owners included.
+        pub version: u64,
+    }
+}
+
+record! {
+    /// A lane.
+    pub struct LaneUse {
+        /// Its number.
+        pub lane: u64,
+        /// Its channel's index.
+        pub channel: u32,
+        /// Its writer's row.
+        pub row: u32,
+        /// Its writer's number.
+        pub serial: u64,
+        /// Bytes of its ring.
+        pub capacity: u64,
+        /// Its largest payload in bytes.
+        pub max_payload: u64,
+        /// How many readers have it.
+        pub readers: u32,
+        /// Its writer is gone.
+        pub ended: bool,
+    }
+}
+
+record! {
+    /// A reader.
+    pub struct ReaderInfo {
+        /// Its number.
+        pub reader: u64,
+        /// Its name.
+        pub name: String,
+        /// Its process.
+        pub pid: u32,
+        /// Its user.
+        pub uid: u32,
+        /// Whether it takes whole eras.
+        pub synced: bool,
+        /// Indices of the channels that it subscribes to.
+        pub channels: Vec<u32>,
+        /// How many lanes it has.
+        pub lanes: u32,
+    }
+}
+
+impl ZoneInfo {
+    /// Joins a part that came in a packet of its own.
+    pub fn append(&mut self, part: ZoneInfo) {
+        self.channels.extend(part.channels);
+        self.writers.extend(part.writers);
+        self.lanes.extend(part.lanes);
+        self.readers.extend(part.readers);
+    }
+
+    /// The channel of this index.
+    pub fn channel(&self, index: u32) -> Option<&ChannelInfo> {
+        self.channels.iter().find(|channel| channel.index == index)
+    }
+
+    /// Cuts the zone into parts of at most `limit` encoded bytes each, if every single item is that small.
+    pub fn split(self, limit: usize) -> Vec<ZoneInfo> {
+        let mut frame = self;
+        let channels = take(&mut frame.channels);
+        let writers = take(&mut frame.writers);
+        let lanes = take(&mut frame.lanes);
+        let readers = take(&mut frame.readers);
+        let mut parts = Parts { limit, used: encoded_len(&frame), done: Vec::new(), now: frame.clone(), frame };
+        for channel in channels {
+            parts.room_for(&channel).channels.push(channel);
+        }
+        for writer in writers {
+            parts.room_for(&writer).writers.push(writer);
+        }
+        for lane in lanes {
+            parts.room_for(&lane).lanes.push(lane);
+        }
+        for reader in readers {
+            parts.room_for(&reader).readers.push(reader);
+        }
+        parts.done.push(parts.now);
+        parts.done
+    }
+}
+
+/// A zone that is being cut.
+struct Parts {
+    limit: usize,
+    /// A part without items.
+    frame: ZoneInfo,
+    /// The part being filled.
+    now: ZoneInfo,
+    /// Its encoded bytes.
+    used: usize,
+    done: Vec<ZoneInfo>,
+}
+
+impl Parts {
+    /// The part that `item` goes into.
+    fn room_for(&mut self, item: &impl Wire) -> &mut ZoneInfo {
+        let len = encoded_len(item);
+        let empty = encoded_len(&self.frame);
+        if self.used + len > self.limit && self.used > empty {
+            self.done.push(replace(&mut self.now, self.frame.clone()));
+            self.used = empty;
+        }
+        self.used += len;
+        &mut self.now
+    }
+}
+
+fn encoded_len(value: &impl Wire) -> usize {
+    let mut bytes = Vec::new();
+    value.put(&mut bytes);
+    bytes.len()
+}

@@ -1,0 +1,329 @@
+//! C and Rust talk to each other, in processes of their own: the examples of `examples/c` and the tests of `tests/c`, compiled with
+//! every warning on and linked with the library that was built beside this test.
+
+#![cfg(feature = "capi")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use support::LONG;
+use syncline::{Bus, Described, Error, Field, Message, Reader, Scalar, Start, field};
+use tempfile::TempDir;
+
+/// `struct pose` of `examples/c/pose.h`.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
+#[repr(C)]
+struct Pose {
+    x: f64,
+    y: f64,
+    quality: [u32; 2],
+    name: [u8; 7],
+    good: bool,
+}
+
+// By hand and not by `describe!`, since the name is text and not numbers.
+impl Described for Pose {
+    const NAME: &'static str = "robot.pose";
+
+    fn fields() -> Vec<Field> {
+        vec![
+            field::<f64>("x", 0),
+            field::<f64>("y", 8),
+            field::<[u32; 2]>("quality", 16),
+            Field { name: "name".to_owned(), offset: 24, count: 7, scalar: Scalar::Char8 },
+            field::<bool>("good", 31),
+        ]
+    }
+}
+
+/// The pose that `publisher.c` publishes with this number.
+fn pose(i: u32) -> Pose {
+    let (x, y) = (f64::from(i), -0.5 * f64::from(i));
+    Pose { x, y, quality: [i, 2 * i], name: *b"arm\0\0\0\0", good: i.is_multiple_of(2) }
+}
+
+fn note(i: u32) -> String {
+    format!("pose {i}")
+}
+
+/// The library that cargo built along with this test: (shared, static).
+static LIBRARY: LazyLock<(PathBuf, PathBuf)> = LazyLock::new(|| {
+    let newest = |extension: &str| {
+        let own = std::env::current_exe().expect("own path");
+        let deps = own.parent().expect("its directory");
+        let files = std::fs::read_dir(deps).expect("its directory").filter_map(Result::ok);
+        let named = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("libsyncline") && name.ends_with(extension)
+        };
+        let found = files.filter(|file| named(&file.path()));
+        let found = found.max_by_key(|file| file.metadata().and_then(|data| data.modified()).ok());
+        found.unwrap_or_else(|| panic!("no libsyncline*{extension} in {}", deps.display())).path()
+    };
+    (newest(".so"), newest(".a"))
+});
+
+#[derive(Clone, Copy)]
+enum Link {
+    Shared,
+    Static,
+}
+
+/// A compiled program in a directory of its own, which goes with it.
+struct Program {
+    directory: TempDir,
+}
+
+impl Program {
+    /// Compiles a source, given from the top of the project.
+    fn compile(source: &str, link: Link) -> Program {
+        let directory = tempfile::tempdir().unwrap();
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (compiler, standard) = if source.ends_with(".cpp") { ("c++", "-std=c++17") } else { ("cc", "-std=c11") };
+        let mut command = Command::new(compiler);
+        command.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-I"]).arg(top.join("include"));
+        command.arg(top.join(source)).arg("-o").arg(directory.path().join("program"));
+        match link {
+            Link::Shared => {
+                // The names that an installed library has.
+                for name in ["libsyncline.so", "libsyncline.so.0"] {
+                    std::os::unix::fs::symlink(&LIBRARY.0, directory.path().join(name)).unwrap();
+                }
+                command.arg("-L").arg(directory.path()).arg("-lsyncline");
+                command.arg(format!("-Wl,-rpath,{}", directory.path().display()));
+            }
+            Link::Static => {
+                command.arg(&LIBRARY.1).args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]);
+            }
+        }
+        let output = command.output().expect("start the C compiler");
+        assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+        Program { directory }
+    }
+
+    fn start(&self, bus: &Bus, arguments: &[&str]) -> Child {
+        let mut command = Command::new(self.directory.path().join("program"));
+        command.args(arguments).env("SYNCLINE_SOCKET", bus.socket());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start the program")
+    }
+}
+
+/// What it printed; it must have succeeded.
+fn finish(child: Child) -> String {
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("wait for the program");
+    assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("UTF-8")
+}
+
+/// Runs a test in C, which prints "ok".
+fn conforms(source: &str, link: Link) {
+    let bus = Bus::embedded().unwrap();
+    assert_eq!(finish(Program::compile(source, link).start(&bus, &[])), "ok\n");
+}
+
+#[test]
+fn bad_input_is_an_error() {
+    conforms("tests/c/bad_input.c", Link::Shared);
+}
+
+#[test]
+fn every_function_works() {
+    conforms("tests/c/round_trip.c", Link::Shared);
+}
+
+#[test]
+fn the_static_library_links() {
+    conforms("tests/c/round_trip.c", Link::Static);
+}
+
+#[test]
+fn cpp_17_takes_the_header() {
+    conforms("tests/c/header.cpp", Link::Shared);
+}
+
+fn check_origin(message: &Message<'_>, pid: u32, sequence: u32) {
+    let origin = message.origin();
+    assert_eq!((origin.writer_name, origin.pid), ("publisher.c", pid));
+    assert_eq!(message.sequence(), u64::from(sequence));
+}
+
+/// The next of its channel is what it must be.
+fn count_checked(message: &Message<'_>, pid: u32, poses: &mut u32, notes: &mut u32) {
+    let count = if message.channel() == "pose" { poses } else { notes };
+    check_origin(message, pid, *count);
+    if message.channel() == "pose" {
+        assert_eq!(message.copy::<Pose>().unwrap(), pose(*count));
+    } else {
+        assert_eq!(message.to_vec(), note(*count).into_bytes());
+    }
+    *count += 1;
+}
+
+/// A reader of what `publisher.c` publishes.
+fn poses_and_notes(bus: &Bus, synced: bool) -> Reader {
+    let reader = bus.zone("plant").reader("rust").channel::<Pose>("pose").channel::<[u8]>("note").start(Start::Oldest);
+    let reader = if synced { reader.synced() } else { reader };
+    reader.open().unwrap()
+}
+
+#[test]
+fn c_publishes_whole_eras_to_rust() {
+    let bus = Bus::embedded().unwrap();
+    let mut reader = poses_and_notes(&bus, true);
+    let program = Program::compile("examples/c/publisher.c", Link::Shared);
+    let child = program.start(&bus, &["25"]);
+    let pid = child.id();
+    let mut next = 0;
+    for (number, size) in [(1, 10), (2, 10), (3, 5)] {
+        let mut era = reader.next_era(LONG).unwrap();
+        assert_eq!((era.number(), era.is_merged()), (number, false));
+        for i in next..next + size {
+            let message = era.next().unwrap().unwrap();
+            assert_eq!((message.channel(), message.era()), ("pose", Some(number)));
+            check_origin(&message, pid, i);
+            assert_eq!(message.copy::<Pose>().unwrap(), pose(i));
+        }
+        for i in next..next + size {
+            let message = era.next().unwrap().unwrap();
+            assert_eq!(message.channel(), "note");
+            check_origin(&message, pid, i);
+            assert_eq!(message.to_vec(), note(i).into_bytes());
+        }
+        assert!(era.next().unwrap().is_none());
+        next += size;
+    }
+    for _ in ["pose", "note"] {
+        assert!(matches!(reader.next_era(LONG), Err(Error::Closed(closed)) if !closed.died));
+    }
+    assert_eq!(finish(child), "published 25 poses in 3 eras\n");
+}
+
+/// While Rust seals eras as fast as it can, each has both messages of a batch or neither.
+#[test]
+fn c_publishes_whole_batches_to_rust() {
+    const COUNT: u32 = 20_000;
+    let bus = Bus::embedded().unwrap();
+    let mut reader = poses_and_notes(&bus, true);
+    let mut sealer = bus.zone("plant").writer("sealer").unwrap();
+    let program = Program::compile("examples/c/publisher.c", Link::Shared);
+    let child = program.start(&bus, &[&COUNT.to_string()]);
+    let pid = child.id();
+    let (mut poses, mut notes, mut eras) = (0, 0, 0);
+    while poses < COUNT {
+        sealer.edge().unwrap();
+        let mut era = reader.next_era(LONG).unwrap();
+        while let Some(message) = era.next().unwrap() {
+            count_checked(&message, pid, &mut poses, &mut notes);
+        }
+        assert_eq!(poses, notes, "an era with a part of a batch");
+        eras += 1;
+    }
+    assert!(eras > 10, "only {eras} eras");
+    finish(child);
+}
+
+#[test]
+fn c_publishes_to_rust_live() {
+    const COUNT: u32 = 2000;
+    let bus = Bus::embedded().unwrap();
+    let mut reader = poses_and_notes(&bus, false);
+    let program = Program::compile("examples/c/publisher.c", Link::Shared);
+    let child = program.start(&bus, &[&COUNT.to_string()]);
+    let pid = child.id();
+    let (mut poses, mut notes) = (0, 0);
+    while poses < COUNT || notes < COUNT {
+        let message = match reader.recv(LONG) {
+            Ok(message) => message,
+            // One lane can be through before the other.
+            Err(Error::Closed(closed)) => {
+                assert!(!closed.died);
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        count_checked(&message, pid, &mut poses, &mut notes);
+    }
+    finish(child);
+}
+
+/// Rust publishes `count` poses to `subscriber.c`, every other one with a loan, and an edge after every fourth; what that prints.
+fn subscribe_in_c(count: u32, arguments: &[&str]) -> String {
+    let bus = Bus::embedded().unwrap();
+    let program = Program::compile("examples/c/subscriber.c", Link::Shared);
+    let child = program.start(&bus, arguments);
+    let zone = bus.zone("plant");
+    zone.wait_readers("note", 1, LONG).unwrap();
+    let mut writer = zone.writer("rust").unwrap();
+    let poses = writer.channel("pose").open::<Pose>().unwrap();
+    let notes = writer.channel("note").open::<[u8]>().unwrap();
+    for i in 0..count {
+        let mut batch = writer.batch().unwrap();
+        if i % 2 == 0 {
+            batch.push(poses, &pose(i)).unwrap();
+        } else {
+            let mut loan = batch.loan(poses).unwrap();
+            loan.write(pose(i));
+            loan.publish();
+        }
+        batch.push(notes, note(i).as_bytes()).unwrap();
+        batch.commit();
+        if i % 4 == 3 {
+            writer.edge().unwrap();
+        }
+    }
+    drop(writer);
+    finish(child)
+}
+
+fn pose_line(i: u32) -> String {
+    let Pose { x, y, quality: [a, b], good, .. } = pose(i);
+    format!("pose {i}: ({x}, {y}) [{a}, {b}] arm {}", if good { "good" } else { "bad" })
+}
+
+fn note_line(i: u32) -> String {
+    format!("note {i}: {}", note(i))
+}
+
+#[test]
+fn rust_publishes_whole_eras_to_c() {
+    let mut expected = String::new();
+    for era in 0..3 {
+        expected += &format!("era {}\n", era + 1);
+        for line in [pose_line, note_line] {
+            (era * 4..era * 4 + 4).for_each(|i| expected += &format!("{}\n", line(i)));
+        }
+    }
+    assert_eq!(subscribe_in_c(12, &[]), expected);
+}
+
+#[test]
+fn rust_publishes_to_c_live() {
+    let printed = subscribe_in_c(10, &["live"]);
+    let lines_of = |channel: &str| printed.lines().filter(|line| line.starts_with(channel)).collect::<Vec<_>>();
+    assert_eq!(lines_of("pose"), (0..10).map(pose_line).collect::<Vec<_>>());
+    assert_eq!(lines_of("note"), (0..10).map(note_line).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_forked_child_in_c_connects_anew() {
+    let bus = Bus::embedded().unwrap();
+    let mut reader = bus.zone("plant").reader("rust").channel::<[u8]>("status").open().unwrap();
+    let program = Program::compile("examples/c/daemon.c", Link::Shared);
+    let child = program.start(&bus, &[]);
+    // A live reader has the order of each writer, and none among them.
+    let (mut by_parent, mut by_child) = (Vec::new(), Vec::new());
+    while by_parent.len() + by_child.len() < 3 {
+        match reader.recv(LONG) {
+            Ok(message) => {
+                let said = if message.origin().writer_name == "child" { &mut by_child } else { &mut by_parent };
+                said.push(String::from_utf8(message.to_vec()).unwrap());
+            }
+            Err(Error::Closed(closed)) => assert!(!closed.died),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!((by_parent, by_child), (vec!["parent".to_owned(), "parent still".to_owned()], vec!["child".to_owned()]));
+    finish(child);
+}

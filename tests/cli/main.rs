@@ -1,0 +1,8 @@
+//! The `syncline` program, as processes.
+
+mod bad_input;
+mod broker;
+mod demo;
+mod harness;
+mod publish_subscribe;
+mod typed;

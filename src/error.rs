@@ -192,6 +192,7 @@ impl Error {
     }
 
     /// An [`Error::Io`] that says what was being done.
+    #[cfg_attr(loom, allow(dead_code, reason = "the models do no input or output"))]
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let doing = doing.into();
         move |source| Error::Io { doing, source }

@@ -78,8 +78,7 @@ impl LaneIn {
         let doing = || format!("mapping the lane of `{}` in channel `{}`", info.writer_name, info.channel_name);
         let map = LaneMap::new(fd.as_fd(), info.capacity, Access::ReadOnly).map_err(Error::io(doing()))?;
         let cursor = own.cursor.load(order::RELAXED.get());
-        // See the marks up to the floor.
-        map.view().header.floor.0.load(order::FLOOR_SEE.get());
+        // The mark there was seen by the broker before it told us of the lane.
         let first = starts(map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
         let Some(Mark { reader: place, after }) = first else {
             return Err(Error::Corrupt(format!("{}: no page mark at {cursor}", doing())));

@@ -86,7 +86,7 @@ pub const fn max_payload(capacity: u64, align: u64) -> u64 {
 #[cfg(loom)]
 impl Header {
     /// A zeroed header for a model.
-    pub fn new() -> Self {
+    pub fn zeroed() -> Self {
         use super::word;
         let mark = |_| Mark { position: word(), sequence: word(), after: word() };
         Header { preamble: Preamble, floor: Line(word()), marks: std::array::from_fn(mark) }

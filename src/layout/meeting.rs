@@ -63,15 +63,20 @@ pub const fn segment_size(entries: u32) -> u64 {
 #[cfg(loom)]
 impl Header {
     /// Bells for a model.
-    pub fn new() -> Self {
-        Header { preamble: Preamble, live: Line(Bell::new()), synced: Line(Bell::new()), room: Line(Bell::new()) }
+    pub fn zeroed() -> Self {
+        Header {
+            preamble: Preamble,
+            live: Line(Bell::zeroed()),
+            synced: Line(Bell::zeroed()),
+            room: Line(Bell::zeroed()),
+        }
     }
 }
 
 #[cfg(loom)]
 impl Bell {
     /// A bell for a model.
-    pub fn new() -> Self {
+    pub fn zeroed() -> Self {
         Bell { sleepers: AtomicU64::new(0), bell: AtomicU32::new(0) }
     }
 }
@@ -79,7 +84,7 @@ impl Bell {
 #[cfg(loom)]
 impl Entry {
     /// An entry for a model: at position 0, its lane open.
-    pub fn new() -> Self {
+    pub fn open() -> Self {
         let word = AtomicU64::new;
         Entry { cursor: word(0), end: word(OPEN_END), pid: word(0), start: word(0) }
     }

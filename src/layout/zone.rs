@@ -128,7 +128,7 @@ impl Geometry {
 #[cfg(loom)]
 impl Header {
     /// A zeroed header for a model.
-    pub fn new() -> Self {
+    pub fn zeroed() -> Self {
         use super::word;
         let [generation, closing, high, roster] = std::array::from_fn(|_| Line(word()));
         Header { preamble: Preamble, generation, closing, high, roster }
@@ -138,7 +138,7 @@ impl Header {
 #[cfg(loom)]
 impl Row {
     /// A zeroed row for a model.
-    pub fn new() -> Self {
+    pub fn zeroed() -> Self {
         use super::word;
         Row { version: word(), state: word(), pid: word(), start: word() }
     }

@@ -21,7 +21,7 @@
 //! (acquire, before it overwrites that).
 
 use super::order::{
-    CURSOR_SEE, CURSOR_SET, FLOOR_FENCE, FLOOR_SEE, FLOOR_SET, JOIN_FENCE, RELAXED, ROSTER_RAISE, ROSTER_SEE,
+    CURSOR_SEE, CURSOR_SET, ENTRY_SEE, ENTRY_SET, FLOOR_FENCE, FLOOR_SET, JOIN_FENCE, RELAXED, ROSTER_RAISE, ROSTER_SEE,
 };
 use super::view::{Lane, Meeting, Zone};
 use crate::layout::lane::{MARKS, PAGES};
@@ -119,8 +119,7 @@ impl Floor {
             self.roster = roster;
             self.entries.clear();
             for (entry, lane) in zone.entry_lane.iter().enumerate() {
-                // Published by the roster.
-                if lane.load(RELAXED.get()) == self.lane {
+                if lane.load(ENTRY_SEE.get()) == self.lane {
                     self.entries.push(entry as u32);
                 }
             }
@@ -147,14 +146,15 @@ pub enum JoinError {
 /// Joins a reader to a lane at its floor, and returns that: from then on nothing at or after it is overwritten until the
 /// entry's cursor has moved. Run by the broker, or by whoever owns the entry.
 pub fn join(lane: Lane<'_>, zone: Zone<'_>, entry: &Entry, index: usize, lane_number: u64) -> Result<u64, JoinError> {
-    let mut cursor = lane.header.floor.0.load(FLOOR_SEE.get());
+    // Relaxed: the fence below acquires the marks up to whatever floor was loaded before it.
+    let mut cursor = lane.header.floor.0.load(RELAXED.get());
     for _ in 0..JOIN_TRIES {
         if cursor > MAX_POSITION || !cursor.is_multiple_of(8) {
             return Err(JoinError::Corrupt);
         }
         enter(zone, entry, index, lane_number, cursor);
         JOIN_FENCE.fence();
-        let floor = lane.header.floor.0.load(FLOOR_SEE.get());
+        let floor = lane.header.floor.0.load(RELAXED.get());
         if floor <= cursor {
             return Ok(cursor);
         }
@@ -168,7 +168,7 @@ pub fn join(lane: Lane<'_>, zone: Zone<'_>, entry: &Entry, index: usize, lane_nu
 pub fn enter(zone: Zone<'_>, entry: &Entry, index: usize, lane_number: u64, cursor: u64) {
     entry.cursor.store(cursor, RELAXED.get());
     if let Some(lane) = zone.entry_lane.get(index) {
-        lane.store(lane_number, RELAXED.get());
+        lane.store(lane_number, ENTRY_SET.get());
     }
     raise_roster(zone);
 }
@@ -176,7 +176,7 @@ pub fn enter(zone: Zone<'_>, entry: &Entry, index: usize, lane_number: u64, curs
 /// Takes a reader's entry off the roster: its cursor holds nothing up any more.
 pub fn leave(zone: Zone<'_>, index: usize) {
     if let Some(lane) = zone.entry_lane.get(index) {
-        lane.store(NO_LANE, RELAXED.get());
+        lane.store(NO_LANE, ENTRY_SET.get());
     }
     raise_roster(zone);
 }

@@ -87,14 +87,17 @@ sites! {
     COMMIT_SEE: load Acquire;
 
     // ---- floor ----
-    /// The floor: publishes the marks up to it. Pairs with [`FLOOR_SEE`].
+    /// The floor: publishes the marks up to it. Pairs with [`JOIN_FENCE`].
     FLOOR_SET: store Release;
-    /// A joining reader takes the floor. Pairs with [`FLOOR_SET`].
-    FLOOR_SEE: load Acquire;
     /// The writer, between the floor and its look at the roster and the cursors. Pairs with [`JOIN_FENCE`].
     FLOOR_FENCE: fence SeqCst;
-    /// A joining reader, between its cursor on the roster and its second look at the floor. Pairs with [`FLOOR_FENCE`].
+    /// A joining reader, between its cursor on the roster and its second look at the floor. Pairs with [`FLOOR_FENCE`]; takes the marks
+    /// up to the floor that it loaded, published by [`FLOOR_SET`].
     JOIN_FENCE: fence SeqCst;
+    /// The lane of an entry: whoever had it before has read its last. Pairs with [`ENTRY_SEE`].
+    ENTRY_SET: store Release;
+    /// The writer takes the lane of an entry, before it overwrites what another lane's entry does not hold. Pairs with [`ENTRY_SET`].
+    ENTRY_SEE: load Acquire;
     /// The roster: publishes an entry's lane and cursor. Pairs with [`ROSTER_SEE`].
     ROSTER_RAISE: rmw Release;
     /// The writer takes the roster; a reader does before it hands out an era. Pairs with [`ROSTER_RAISE`].

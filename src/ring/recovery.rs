@@ -6,7 +6,7 @@
 //! used again, since the next owner's first commit would have the buried version.
 
 use super::lane::{Peek, Reader, starts};
-use super::order::{COMMIT_SEE, COMPLETE, END_SEE, END_SET, FLOOR_SEE};
+use super::order::{COMMIT_SEE, COMPLETE, END_SEE, END_SET, RELAXED};
 use super::view::Lane;
 use crate::layout::meeting::Entry;
 use crate::layout::zone::Row;
@@ -55,7 +55,8 @@ pub fn finish(row: &Row, lanes: &[(Lane<'_>, u64)]) -> Finished {
 
 /// The last marked place of a lane whose writer runs no more.
 fn last_start(lane: Lane<'_>) -> Reader {
-    let floor = lane.header.floor.0.load(FLOOR_SEE.get()).min(1 << 62) / 8 * 8;
+    // Relaxed: the writer's death, which was proven, comes after all it did.
+    let floor = lane.header.floor.0.load(RELAXED.get()).min(1 << 62) / 8 * 8;
     starts(lane, floor).last().map_or(Reader { position: floor, sequence: 0 }, |start| start.reader)
 }
 

@@ -8,7 +8,7 @@ use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// A bell, what the sleepers wait for, and a futex as the kernel has it: waiting compares and queues under a lock.
 struct Room {
@@ -21,10 +21,10 @@ struct Room {
 }
 
 impl Room {
-    fn new() -> Arc<Room> {
+    fn new() -> Rc<Room> {
         let things = [AtomicU64::new(0), AtomicU64::new(0)];
         let (queue, sleepers, look) = (Mutex::new(()), Condvar::new(), UnsafeCell::new(()));
-        Arc::new(Room { bell: Bell::new(), things, queue, sleepers, look })
+        Rc::new(Room { bell: Bell::zeroed(), things, queue, sleepers, look })
     }
 
     fn has_come(&self, thing: usize) -> bool {

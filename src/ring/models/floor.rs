@@ -3,7 +3,7 @@
 use super::{Next, Reader, Segments, Stop, Writer, at_every_stop, check, never, ring_lane};
 use crate::ring::floor;
 use loom::thread;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Joins a reader to the lane; then everything from its cursor on has to be there.
 fn joins(segments: &Segments, stop: &Stop) {
@@ -87,10 +87,10 @@ fn a_reader_that_stops_while_it_joins_takes_nothing_from_others() {
     });
 }
 
-fn with_another_entry(segments: Arc<Segments>) -> Arc<Segments> {
-    let mut segments = Arc::into_inner(segments).unwrap();
+fn with_another_entry(segments: Rc<Segments>) -> Rc<Segments> {
+    let mut segments = Rc::into_inner(segments).unwrap();
     segments.entry_lane.push(crate::layout::word());
-    segments.entries.push(crate::layout::meeting::Entry::new());
+    segments.entries.push(crate::layout::meeting::Entry::open());
     floor::enter(segments.zone(), &segments.entries[1], 1, Segments::number(0), 0);
-    Arc::new(segments)
+    Rc::new(segments)
 }

@@ -7,8 +7,8 @@
 //! - Every role runs on a spawned thread; loom's main thread sets up and joins only.
 //! - [`check`] bounds the preemptions, so that each model takes seconds. [`at_every_stop`] runs a model once for every access
 //!   at which one participant can stop for good.
-//! - A payload has a shadow, a plain cell ([`Segments::shadow`]): loom reports whoever reads it while it may be overwritten, which
-//!   loads alone can not show, since loom performs them in program order.
+//! - Each word of a ring has a shadow, a plain cell ([`Segments::shadow`]): loom reports whoever reads a message while it may be
+//!   overwritten, which loads alone can not show, since loom performs them in program order.
 
 mod batch;
 mod bell;
@@ -25,10 +25,12 @@ use super::order::{COMMIT, COMMIT_SEE, RELAXED, SITES, stop};
 use super::sequencer::{self, Cut, Races};
 use super::view::{self, Ring};
 use super::{lane as ring_lane, recovery as ring_recovery};
+use crate::layout::lane::FRAME_HEADER;
 use crate::layout::zone::{Geometry, NO_LANE};
 use crate::layout::{lane as lane_layout, meeting, word, zone};
 use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -90,7 +92,7 @@ struct LaneSegment {
     shadow: Vec<UnsafeCell<()>>,
 }
 
-/// The segments of one zone.
+/// The segments of one zone. Shared by `Rc`: loom's threads are coroutines of one thread.
 struct Segments {
     lanes: Vec<LaneSegment>,
     header: zone::Header,
@@ -108,7 +110,7 @@ const ERAS: u32 = 4;
 impl Segments {
     /// A zone of `rows` rows, all in use, with `lanes` lanes of `capacity` bytes and as many reader entries: entry `n` is for lane `n`,
     /// and not on the roster yet.
-    fn new(rows: u32, lanes: usize, capacity: usize) -> Arc<Segments> {
+    fn new(rows: u32, lanes: usize, capacity: usize) -> Rc<Segments> {
         fn many<T>(n: usize, make: fn() -> T) -> Vec<T> {
             (0..n).map(|_| make()).collect()
         }
@@ -116,21 +118,21 @@ impl Segments {
         let segments = Segments {
             lanes: (0..lanes)
                 .map(|_| LaneSegment {
-                    header: lane_layout::Header::new(),
+                    header: lane_layout::Header::zeroed(),
                     words: many(capacity / 8, word),
                     shadow: many(capacity / 8, || UnsafeCell::new(())),
                 })
                 .collect(),
-            header: zone::Header::new(),
-            rows: many(rows as usize, zone::Row::new),
+            header: zone::Header::zeroed(),
+            rows: many(rows as usize, zone::Row::zeroed),
             slots: many(ERAS as usize * geometry.slot_stride(), word),
             entry_lane: many(lanes, || AtomicU64::new(NO_LANE)),
             geometry,
-            bells: meeting::Header::new(),
-            entries: many(lanes, meeting::Entry::new),
+            bells: meeting::Header::zeroed(),
+            entries: many(lanes, meeting::Entry::open),
         };
         segments.header.high.0.store(rows.into(), RELAXED.get());
-        Arc::new(segments)
+        Rc::new(segments)
     }
 
     fn zone(&self) -> view::Zone<'_> {
@@ -231,11 +233,14 @@ impl<'a> Writer<'a> {
             .ok()
     }
 
-    /// Writes `value` into every word of a claim.
+    /// Writes `value` into every word of a claim. The shadow is written as far as the frame will be: from its head to the empty one after.
     fn fill(&self, index: usize, claim: Claim, value: u64) {
         let lane = self.lanes[index].0;
-        for position in (claim.payload()..claim.payload() + u64::from(claim.payload_len())).step_by(8) {
+        let end = claim.payload() + u64::from(claim.payload_len());
+        for position in (claim.payload()..end).step_by(8) {
             self.segments.lane(lane).ring.word(position).store(payload(value), RELAXED.get());
+        }
+        for position in (claim.payload() - FRAME_HEADER..=end).step_by(8) {
             self.segments.shadow(lane, position).with_mut(|_| ());
         }
     }
@@ -375,14 +380,13 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, frame: Frame) -> Next {
-        let (ring, lane) = (self.segments.lane(self.lane).ring, self.lane);
-        let word = |position| {
-            self.segments.shadow(lane, position).with(|_| ());
-            ring.word(position).load(RELAXED.get())
-        };
-        let value = word(frame.payload) as u32 as u64;
+        let ring = self.segments.lane(self.lane).ring;
+        let value = ring.word(frame.payload).load(RELAXED.get()) as u32 as u64;
         for position in (frame.payload..frame.payload + u64::from(frame.len)).step_by(8) {
-            assert_eq!(word(position), payload(value), "a message in pieces");
+            assert_eq!(ring.word(position).load(RELAXED.get()), payload(value), "a message in pieces");
+        }
+        for position in (frame.payload - FRAME_HEADER..frame.next).step_by(8) {
+            self.segments.shadow(self.lane, position).with(|_| ());
         }
         self.place.pass(&frame);
         Next::Message { value, version: frame.version }

@@ -3,11 +3,11 @@
 use super::{ERAS, Segments, Writer, check, sequencer};
 use crate::ring::order::COMMIT;
 use loom::thread;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Commits and seals until the generation ring has come round, so that slots are used for another era, then checks that all that it
 /// has seen decided still is, when `stale` has come to its end.
-fn survives(stale: impl FnOnce(&Segments) + Send + 'static, segments: Arc<Segments>) {
+fn survives(stale: impl FnOnce(&Segments) + Send + 'static, segments: Rc<Segments>) {
     let shared = segments.clone();
     let stale = thread::spawn(move || stale(&shared));
     let shared = segments.clone();

@@ -9,8 +9,9 @@ use super::reactions::Reactions;
 use super::waiting::{self, Deadline};
 use super::zone::Zone;
 use crate::error::{Error, Result};
+use crate::layout::{meeting, zone};
 use crate::os::fork::Epoch;
-use crate::os::mapping::{Access, MeetingMap, ZoneMap};
+use crate::os::mapping::{Access, MeetingMap, Shared, ZoneMap};
 use crate::ring::{bell, order, sequencer};
 use crate::wire::{Ask, LaneInfo, Tell, TypeDesc, Wanted};
 use std::collections::VecDeque;
@@ -110,6 +111,9 @@ pub struct Reader {
     link: Arc<Link>,
     zone: ZoneMap,
     meeting: MeetingMap,
+    /// Of the zone and the meeting: what is looked at again and again.
+    header: Shared<zone::Header>,
+    bells: Shared<meeting::Header>,
     reactions: Arc<Reactions>,
     id: u64,
     synced: bool,
@@ -171,6 +175,8 @@ impl Reader {
             reactions: link.reactions(number, geometry.writers as usize)?,
             link: link.clone(),
             roster: NEVER_LOOKED,
+            header: zone.header(),
+            bells: meeting.bells(),
             zone,
             meeting,
             id: reader,
@@ -211,8 +217,8 @@ impl Reader {
     /// Goes behind what was committed when this reader joined.
     fn skip_to_latest(&mut self) -> Result<()> {
         for lane in &mut self.lanes {
-            lane.skip_to_latest(&self.meeting)?;
-            lane.release(&self.meeting, self.fence);
+            lane.skip_to_latest()?;
+            lane.release(&self.bells, self.fence);
         }
         Ok(())
     }
@@ -262,11 +268,8 @@ impl Reader {
     }
 
     fn add_lane(&mut self, info: LaneInfo, entry: u32, version: u64, fds: Vec<OwnedFd>) -> Result<()> {
-        let lane = LaneIn::open(info, entry, version, fds, &self.meeting)
+        let lane = LaneIn::open(info, entry, version, fds, &self.zone, &self.meeting)
             .inspect_err(|_| give_up(&self.link, self.id, entry))?;
-        if lane.row() >= self.zone.view().rows.len() {
-            return Err(Error::Corrupt(format!("lane of row {}: the zone has fewer", lane.row())));
-        }
         self.mask |= bell::bit(u64::from(lane.info.channel));
         let key = |lane: &LaneIn| (lane.info.channel, lane.info.row, lane.info.lane);
         let place = self.lanes.partition_point(|other| key(other) < key(&lane));
@@ -277,7 +280,7 @@ impl Reader {
     /// Takes in lanes that have come or ended, if the roster says that there may be some.
     #[inline(always)]
     fn keep_up(&mut self) -> Result<bool> {
-        let roster = self.zone.view().header.roster.0.load(order::ROSTER_SEE.get());
+        let roster = self.header.roster.0.load(order::ROSTER_SEE.get());
         if roster == self.roster && self.waiting.is_empty() {
             return Ok(false);
         }
@@ -417,14 +420,14 @@ impl Reader {
             if deadline.has_passed() {
                 return Err(Error::Timeout);
             }
-            let bells = self.meeting.view().header;
+            let bells = &self.bells;
             let (bell, mask) =
                 if self.synced { (&bells.synced.0, u32::MAX) } else { (&bells.live.0, self.sleep_mask()) };
             let expected = waiting::announce(bell, mask);
             if let Some(found) = poll(self)? {
                 return Ok(found);
             }
-            let bells = self.meeting.view().header;
+            let bells = &self.bells;
             let bell = if self.synced { &bells.synced.0 } else { &bells.live.0 };
             waiting::sleep(bell, expected, deadline);
             if let Some(found) = poll(self)? {
@@ -452,13 +455,12 @@ impl Reader {
             self.keep_up()?;
         }
         loop {
-            let zone = self.zone.view();
             let count = self.lanes.len();
             for _ in 0..count {
                 let index = if self.turn < count { self.turn } else { 0 };
                 let lane = &mut self.lanes[index];
                 self.turn = index + 1;
-                match lane.next_live(zone, &self.meeting) {
+                match lane.next_live() {
                     Ok(Next::Frame(frame)) => {
                         let sequence = lane.take(&frame);
                         self.reactions.note(lane.row(), frame.version);
@@ -509,7 +511,7 @@ impl Reader {
         self.check_fork()?;
         while self.in_era && self.turn < self.lanes.len() {
             let lane = &mut self.lanes[self.turn];
-            match lane.next_sealed(&self.meeting) {
+            match lane.next_sealed() {
                 Ok(Next::Frame(frame)) => {
                     let sequence = lane.take(&frame);
                     return Ok(Some(Taken { lane: self.turn, frame, sequence, era: self.era }));
@@ -541,7 +543,7 @@ impl Reader {
             let generation = self.zone.view().generation();
             // After the generation: whoever has committed something in this era has announced its lane before.
             let news = self.keep_up()?;
-            if let Some(index) = self.lanes.iter().position(|lane| lane.is_drained(&self.meeting)) {
+            if let Some(index) = self.lanes.iter().position(|lane| lane.is_drained()) {
                 return Err(self.close(index));
             }
             if generation == self.era {
@@ -564,8 +566,8 @@ impl Reader {
             return Ok(());
         }
         while let Some(_skipped) = self.next_of_era()? {}
-        for lane in &self.lanes {
-            lane.release(&self.meeting, self.fence);
+        for lane in &mut self.lanes {
+            lane.release(&self.bells, self.fence);
         }
         Ok(())
     }
@@ -614,8 +616,8 @@ impl Reader {
         let mut whole = true;
         for (lane, cut) in self.lanes.iter_mut().zip(&self.cuts) {
             let cut = cut.unwrap_or(0);
-            lane.skip_to_cut(cut, &self.meeting)?;
-            lane.release(&self.meeting, self.fence);
+            lane.skip_to_cut(cut)?;
+            lane.release(&self.bells, self.fence);
             whole &= lane.is_whole_after(cut);
         }
         Ok(if whole { Before::Whole } else { Before::Parts })
@@ -655,9 +657,9 @@ impl Reader {
 
     /// Done with a message.
     #[inline(always)]
-    pub(crate) fn release(&self, taken: &Taken) {
+    pub(crate) fn release(&mut self, taken: &Taken) {
         if self.epoch.is_current() {
-            self.lanes[taken.lane].release(&self.meeting, self.fence);
+            self.lanes[taken.lane].release(&self.bells, self.fence);
         }
     }
 }

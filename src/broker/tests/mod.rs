@@ -233,7 +233,7 @@ impl Client {
         let mut lanes = Vec::new();
         loop {
             match self.answer(id) {
-                (Tell::LaneAdded { reader: number, entry, lane }, fds) => {
+                (Tell::LaneAdded { reader: number, entry, lane, .. }, fds) => {
                     assert_eq!(number, reader);
                     lanes.push(LaneIn::new(entry, lane, fds));
                 }
@@ -249,7 +249,7 @@ impl Client {
     /// The lane that is announced next.
     fn added(&mut self, reader: &Reader) -> LaneIn {
         match self.event() {
-            (Tell::LaneAdded { reader: number, entry, lane }, fds) if number == reader.number => {
+            (Tell::LaneAdded { reader: number, entry, lane, .. }, fds) if number == reader.number => {
                 LaneIn::new(entry, lane, fds)
             }
             (other, _) => panic!("{other:?}"),

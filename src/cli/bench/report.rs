@@ -59,9 +59,7 @@ impl std::fmt::Display for Percentiles {
 
 /// A histogram of latencies from 0.01 ns to 10 s, three digits.
 pub(super) fn histogram() -> Histogram<u64> {
-    let mut histogram = Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"));
-    histogram.auto(true);
-    histogram
+    Histogram::new_with_bounds(1, 1_000_000_000_000, 3).unwrap_or_else(|_| unreachable!("these bounds are allowed"))
 }
 
 /// Share of the machine's time that the host gave to others since boot, in ticks; and all ticks.

@@ -24,7 +24,7 @@ impl Bus {
     /// `/tmp/syncline-$UID/broker.sock`.
     ///
     /// # Errors
-    /// [`Error::NoBroker`]; a socket that is somebody else's; another protocol version.
+    /// [`Error::NoBroker`](crate::Error::NoBroker); a socket that is somebody else's; another protocol version.
     pub fn connect() -> Result<Bus> {
         Self::connect_to(&paths::default_socket()?)
     }

@@ -7,8 +7,8 @@ use crate::ring::lane::Claim;
 use bytemuck::{NoUninit, Pod};
 use std::marker::PhantomData;
 
-/// Room for one message in the writer's lane. What was written there is published by [`Loan::publish`]; in a batch, [`Loan::push`] adds
-/// it. Dropping the loan leaves no trace.
+/// Room for one message in the writer's lane. What was written there is published by [`Loan::publish`], which in a
+/// batch adds it. Dropping the loan leaves no trace.
 ///
 /// The bytes hold whatever an earlier message left there.
 #[must_use = "dropping a loan publishes nothing"]

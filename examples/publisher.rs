@@ -29,7 +29,7 @@ fn main() -> Result<()> {
         let mut batch = writer.batch()?;
         batch.push(poses, &Pose { x: f64::from(number), y: -0.5 * f64::from(number) })?;
         batch.push(notes, format!("pose {number}").as_bytes())?;
-        batch.commit();
+        batch.commit()?;
         if number % 10 == 9 {
             era = writer.edge()?;
         }

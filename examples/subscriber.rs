@@ -31,7 +31,7 @@ fn main() -> Result<()> {
         while let Some(message) = era.next()? {
             match message.channel() {
                 "pose" => poses.push(message.copy::<Pose>()?),
-                _ => notes.push(String::from_utf8_lossy(&message.to_vec()).into_owned()),
+                _ => notes.push(String::from_utf8_lossy(&message.to_vec()?).into_owned()),
             }
         }
         // As many of one as of the other: they were published together.

@@ -628,15 +628,18 @@ impl Reader {
     }
 
     pub(crate) fn era_of(&self, taken: &Taken) -> Option<u64> {
-        if taken.era != 0 {
-            return Some(taken.era);
+        if taken.era != 0 || !self.epoch.is_current() {
+            return Some(taken.era).filter(|&era| era != 0);
         }
         sequencer::era_of(self.zone.view(), self.lanes[taken.lane].row(), taken.frame.version)
     }
 
     /// Copies a message out; `buffer` is as long as it.
-    pub(crate) fn copy_payload(&self, taken: &Taken, buffer: &mut [u8]) {
+    #[inline]
+    pub(crate) fn copy_payload(&self, taken: &Taken, buffer: &mut [u8]) -> Result<()> {
+        self.check_fork()?;
         self.lanes[taken.lane].map.copy_payload(taken.frame.payload, buffer);
+        Ok(())
     }
 
     /// Where the message is. Valid to read from until it is released, though its writer may be writing there.
@@ -651,6 +654,9 @@ impl Reader {
     /// # Safety
     /// Nobody writes these bytes while the slice lives.
     pub(crate) unsafe fn payload_in_place(&self, taken: &Taken) -> &[u8] {
+        if !self.epoch.is_current() {
+            return &[];
+        }
         // SAFETY: passed on to our caller.
         unsafe { self.lanes[taken.lane].map.payload(taken.frame.payload, taken.frame.len as usize) }
     }

@@ -31,7 +31,8 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
 fn full(name: &str, file: &str, test: &str, what: &str) -> Result<(), String> {
     let log = root().join("target").join(format!("full-{name}.log"));
     let open = || fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()));
-    let mut command = cargo(&["test", "--release", "--test", file, "--", "--exact", test, "--nocapture"]);
+    // Unoptimised: the moments between two stores, in which a writer is to be killed, are longer.
+    let mut command = cargo(&["test", "--test", file, "--", "--exact", test, "--nocapture"]);
     let outcome = succeed(command.env("SYNCLINE_FULL", "1").stdout(open()?));
     let output = fs::read_to_string(&log).unwrap_or_default();
     print!("{output}");

@@ -204,7 +204,7 @@ fn no_reader_ever_sees_part_of_a_killed_writers_batch() {
     }
     let stats = bus.embedded_broker().expect("embedded").stats();
     println!(
-        "{kills} kills, {commits} commits read; the last commit was completed {} times and buried {} times; {:?}",
+        "\n{kills} kills, {commits} commits read; the last commit was completed {} times and buried {} times; {:?}",
         stats.completed,
         stats.buried,
         sealer.races()

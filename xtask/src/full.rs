@@ -38,7 +38,7 @@ fn full(name: &str, file: &str, test: &str, what: &str) -> Result<(), String> {
     print!("{output}");
     outcome?;
     // Only what the test itself says: the runner's lines tell nothing.
-    let noise = |line: &&str| !line.is_empty() && !line.starts_with("running ") && !line.starts_with("test ");
+    let noise = |line: &&str| !line.is_empty() && *line != "ok" && !line.starts_with("running ") && !line.starts_with("test ");
     let said: Vec<&str> = output.lines().filter(noise).collect();
     let text = format!("# {name}\n\n{what}\n\n`cargo xtask full {name}`:\n\n```\n{}\n```\n", said.join("\n"));
     let path = root().join("docs/full").join(format!("{name}.md"));

@@ -4,19 +4,22 @@ use crate::{cargo, root, succeed};
 use std::fs;
 
 /// Name, test file and test of each, and what it shows.
-const FULL: &[(&str, &str, &str, &str)] = &[(
-    "kill",
-    "kill",
-    "no_reader_ever_sees_part_of_a_killed_writers_batch",
-    "A writer is killed (`kill -9`) 1,000 times at random moments while it publishes single messages, batches over one lane \
+const FULL: &[(&str, &str, &str, &str)] = &[
+    (
+        "kill",
+        "kill",
+        "no_reader_ever_sees_part_of_a_killed_writers_batch",
+        "A writer is killed (`kill -9`) 1,000 times at random moments while it publishes single messages, batches over one lane \
          and batches over eight. No live or synced reader sees part of a batch; everything committed is read, and is in an era.",
-)(
-    "edges",
-    "edges",
-    "eras_are_whole_while_edges_compete",
-    "Three participants commit batches over two channels, a million each, and seal an era after each, all at once. A synced \
+    ),
+    (
+        "edges",
+        "edges",
+        "eras_are_whole_while_edges_compete",
+        "Three participants commit batches over two channels, a million each, and seal an era after each, all at once. A synced \
          reader finds every batch whole, once, in order.",
-)];
+    ),
+];
 
 /// Runs those named, or lists all.
 pub(crate) fn run(names: &[&str]) -> Result<(), String> {

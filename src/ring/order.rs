@@ -122,18 +122,14 @@ sites! {
     /// A writer looks whether an era is being closed, and then which one is. Ordered after what it reacts to by
     /// [`REACTION_FENCE`]. Pairs with [`CLOSING_RAISE`].
     CLOSING_SEE: load Acquire;
-    /// The row count of an era, decided. Pairs with [`ROWS_SEE`] and [`ROWS_LOST`].
-    ROWS_DECIDE: rmw Release;
-    /// A helper takes the row count word, before it looks at the generation again. Pairs with [`ROWS_DECIDE`].
+    /// A helper takes the row count word, before it looks at the generation again. Pairs with [`CLOSING_FENCE`], which whoever
+    /// decided the count had behind it.
     ROWS_SEE: load Acquire;
-    /// A helper that comes second takes the row count decided, so that the next era's is no less. Pairs with [`ROWS_DECIDE`].
-    ROWS_LOST: load Acquire;
-    /// A helper takes a cut word, before it looks at the generation again. Pairs with [`CUT_DECIDE`].
+    /// A helper takes a cut word, before it looks at the generation again; if it is decided, the next era's is no less. Pairs with
+    /// [`CUT_DECIDE`].
     CUT_LOOK: load Acquire;
     /// A cut, decided: passes on the commit that it names. Pairs with [`CUT_SEE`] and [`CUT_LOOK`].
     CUT_DECIDE: rmw Release;
-    /// A helper that comes second takes the cut decided, so that the next era's is no less. Pairs with [`CUT_DECIDE`].
-    CUT_LOST: load Acquire;
     /// A cut, taken by a synced reader. Pairs with [`CUT_DECIDE`].
     CUT_SEE: load Acquire;
     /// A row's version, completed by another than its writer: passes on the frames it has seen. Pairs with [`COMMIT_SEE`].

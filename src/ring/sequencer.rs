@@ -9,8 +9,8 @@
 //! an older lap, so the first wins and the rest agree. Nobody waits for a writer: what it has not committed is in the next era.
 //!
 //! **Stale helpers.** A helper that stopped between its load and its CAS may go on when the slot serves another era. Between
-//! the two it looks whether the generation is still `n - 1`. If it is, the slot can not have been reused when the word was loaded,
-//! and the word differs from any later decision in its lap.
+//! the two it looks whether the generation is still `n - 1`. If it is, the slot can not have been reused when the word was loaded
+//! (which has to be before the look: acquire), and the word differs from any later decision until the laps wrap.
 //!
 //! **An exact edge** covers what anybody had committed before the call. A helper may have decided a cut earlier, so the
 //! caller notes all versions first and goes again until the cuts have reached them: twice is the rule.
@@ -22,8 +22,8 @@
 //! the cause's row before the cause, its fence came before the reaction's fence, so the reaction's writer sees the era closing.
 
 use super::order::{
-    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_LOST, CUT_SEE, FLIP,
-    GENERATION_SEE, GENERATION_STILL, REACTION_FENCE, RELAXED, ROWS_DECIDE, ROWS_LOST, ROWS_SEE,
+    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_SEE, FLIP,
+    GENERATION_SEE, GENERATION_STILL, REACTION_FENCE, RELAXED, ROWS_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
@@ -98,17 +98,20 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
     let slot = zone.slot(era);
     let Some(rows) = decide_rows(zone, slot, generation, lap) else { return era };
     for (row, cut) in zone.rows.iter().zip(&slot[SLOT_WORDS..]).take(rows) {
-        let word = cut.load(CUT_LOOK.get());
-        if word >> LAP_SHIFT == lap >> LAP_SHIFT {
-            races.cuts_helped += 1;
-            continue;
-        }
-        let version = row.version.load(COMMIT_SEE.get()) & VALUE;
-        if !zone.is_still(generation) {
-            return era;
-        }
-        if cut.compare_exchange(word, lap | version, CUT_DECIDE.get(), CUT_LOST.get()).is_err() {
-            races.cuts_helped += 1;
+        loop {
+            let word = cut.load(CUT_LOOK.get());
+            if word >> LAP_SHIFT == lap >> LAP_SHIFT {
+                races.cuts_helped += 1;
+                break;
+            }
+            let version = row.version.load(COMMIT_SEE.get()) & VALUE;
+            if !zone.is_still(generation) {
+                return era;
+            }
+            // Relaxed when lost: whoever loses looks again, and takes what was decided.
+            if cut.compare_exchange(word, lap | version, CUT_DECIDE.get(), RELAXED.get()).is_ok() {
+                break;
+            }
         }
     }
     // Relaxed when lost: all cuts are known here, and whoever goes on loads the generation again.
@@ -122,13 +125,14 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
 fn decide_rows(zone: Zone<'_>, slot: &[AtomicU64], generation: u64, lap: u64) -> Option<usize> {
     let mut word = slot[0].load(ROWS_SEE.get());
     if word >> LAP_SHIFT != lap >> LAP_SHIFT {
-        // Relaxed: rows are there from the beginning, and one that is not counted yet is in the next era. Whoever flipped the last
-        // era had acquired its count, so this one is no less.
+        // Relaxed: rows are there from the beginning, and one that is not counted yet is in the next era. Whoever knows of a cut of the
+        // last era that is not 0 knows of its row.
         let high = zone.header.high.0.load(RELAXED.get()).min(zone.rows.len() as u64);
         if !zone.is_still(generation) {
             return None;
         }
-        word = match slot[0].compare_exchange(word, lap | high, ROWS_DECIDE.get(), ROWS_LOST.get()) {
+        // Relaxed: the fence has published the generation, which is all that a stale helper must find here.
+        word = match slot[0].compare_exchange(word, lap | high, RELAXED.get(), RELAXED.get()) {
             Ok(_) => lap | high,
             Err(decided) if decided >> LAP_SHIFT == lap >> LAP_SHIFT => decided,
             Err(_) => return None,

@@ -56,9 +56,11 @@ pub fn run(args: Vec<String>) -> Result<(), String> {
         .filter(|mutant| wanted.is_empty() || wanted.iter().any(|name| mutant.site.starts_with(*name)))
         .collect();
     let models = baseline(&binary)?;
+    // What killed a mutant last time is tried first.
+    let last = std::fs::read_to_string(root.join(RESULT)).unwrap_or_default();
 
     let verdicts = in_parallel(&mutants, |mutant| {
-        let verdict = try_out(&binary, &models, mutant);
+        let verdict = try_out(&binary, &likeliest_first(&models, mutant, &last), mutant);
         let Mutant { site, weakened, .. } = mutant;
         let killer = verdict.killer.as_deref().unwrap_or("SURVIVED");
         println!("{site:20} -> {weakened:8} {:6.1} s  {killer}", verdict.takes.as_secs_f64());
@@ -154,8 +156,27 @@ fn baseline(binary: &Path) -> Result<Vec<Model>, String> {
     Ok(models)
 }
 
+/// The models in the order in which to try them: quick ones first, but the one that killed this mutant last time before all.
+fn likeliest_first<'m>(models: &'m [Model], mutant: &Mutant, last: &str) -> Vec<&'m Model> {
+    let row = last.lines().find(|line| line.starts_with(&row(mutant))).unwrap_or_default();
+    let mut models: Vec<&Model> = models.iter().collect();
+    models.sort_by_key(|model| !row.contains(&format!("`{}`", short(&model.name))));
+    models
+}
+
+/// How the row of a mutant in the table begins.
+fn row(mutant: &Mutant) -> String {
+    let Mutant { site, kind, order, weakened } = mutant;
+    format!("| `{site}` | {kind} | {order} | {weakened} |")
+}
+
+/// A model's name without where they all are.
+fn short(name: &str) -> &str {
+    name.trim_start_matches("ring::models::")
+}
+
 /// Runs the models under a mutant until one fails.
-fn try_out(binary: &Path, models: &[Model], mutant: &Mutant) -> Verdict {
+fn try_out(binary: &Path, models: &[&Model], mutant: &Mutant) -> Verdict {
     let begun = Instant::now();
     let mut timed_out = false;
     for Model { name, takes } in models {
@@ -219,7 +240,6 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
 
 /// The result as a page of the documentation.
 fn table(models: &[Model], mutants: &[Mutant], verdicts: &[Verdict]) -> String {
-    let short = |name: &str| name.trim_start_matches("ring::models::").to_owned();
     let killed = verdicts.iter().filter(|verdict| verdict.killer.is_some()).count();
     let mut text = format!(
         "# Mutants\n\n\
@@ -231,13 +251,12 @@ fn table(models: &[Model], mutants: &[Mutant], verdicts: &[Verdict]) -> String {
         mutants.len()
     );
     for (mutant, verdict) in mutants.iter().zip(verdicts) {
-        let Mutant { site, kind, order, weakened } = mutant;
         let fate = match (&verdict.killer, verdict.timed_out) {
             (Some(killer), _) => format!("`{}`", short(killer)),
             (None, false) => "**survived**".to_owned(),
             (None, true) => "**survived**, some models ran out of time".to_owned(),
         };
-        let _ = writeln!(text, "| `{site}` | {kind} | {order} | {weakened} | {fate} |");
+        let _ = writeln!(text, "{} {fate} |", row(mutant));
     }
     text += "\n## Models\n\n| model | seconds |\n| --- | ---: |\n";
     for Model { name, takes } in models.iter().filter(|model| !model.name.ends_with("::sites")) {

@@ -1,7 +1,7 @@
 //! The SYNC edge: helpers, committing and joining writers, synced readers.
 
 use super::{Cut, Reader, Segments, Writer, at_every_stop, check, sequencer};
-use crate::ring::order::{ROSTER_RAISE, ROSTER_SEE};
+use crate::ring::order::{COMMIT, ROSTER_RAISE, ROSTER_SEE};
 use loom::thread;
 
 /// The cuts of the era that an edge seals, as whoever ran it sees them.
@@ -34,32 +34,31 @@ fn two_edges_agree_while_a_writer_joins() {
     });
 }
 
-/// Three edges by two participants, and a writer that commits.
+/// A writer commits and runs an edge; another edge meets it; a third participant seals the next era as soon as it sees the first.
 ///
 /// Would break: a cut of a later era before that of an earlier one (whoever flips the generation must pass on what the cuts of
 /// others stand for).
 #[test]
 fn cuts_only_grow() {
-    check(2, || {
-        let segments = Segments::new(1, 1, 128);
+    check(3, || {
+        let segments = Segments::new(1, 0, 64);
         let shared = segments.clone();
         let writer = thread::spawn(move || {
-            Writer::new(&shared, 0, &[0]).publish(0, 8);
+            shared.rows[0].version.store(1, COMMIT.get());
+            shared.seal()
         });
         let shared = segments.clone();
-        let once = thread::spawn(move || shared.seal());
-        let twice = thread::spawn(move || {
-            let mut last = 0;
-            for _ in 0..2 {
+        let other = thread::spawn(move || shared.seal());
+        let next = thread::spawn(move || {
+            if segments.zone().generation() == 1 {
                 let era = segments.seal();
-                let cut = segments.cut(era, 0).unwrap();
-                assert!(cut >= last, "era {era} ends at {cut}, the one before at {last}");
-                last = cut;
+                let [before, cut] = [era - 1, era].map(|era| segments.cut(era, 0).unwrap());
+                assert!(cut >= before, "era {era} ends at {cut}, the one before at {before}");
             }
         });
         writer.join().unwrap();
-        once.join().unwrap();
-        twice.join().unwrap();
+        other.join().unwrap();
+        next.join().unwrap();
     });
 }
 

@@ -9,6 +9,10 @@
 //!   at which one participant can stop for good.
 //! - Each word of a ring has a shadow, a plain cell ([`Segments::shadow`]): loom reports whoever reads a message while it may be
 //!   overwritten, which loads alone can not show, since loom performs them in program order.
+//!
+//! loom knows more than the memory model promises in two places: a SeqCst fence passes on all that came before it, and an acquire fence
+//! takes what others have read that it has heard of. So an ordering next to a fence can be needed and no model shows it. Where one was
+//! weakened, the argument beside its use does without the fence's excess.
 
 mod batch;
 mod bell;

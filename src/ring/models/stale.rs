@@ -1,7 +1,7 @@
 //! Helpers that stop for laps of the generation ring and then go on.
 
-use super::{ERAS, Segments, Writer, check, sequencer};
-use crate::ring::order::COMMIT;
+use super::{Cut, ERAS, Segments, Writer, check, sequencer};
+use crate::ring::order::{COMMIT, CUT_DECIDE, FLIP};
 use loom::thread;
 use std::rc::Rc;
 
@@ -92,5 +92,37 @@ fn a_writer_settles_whatever_era_is_closing() {
         });
         writer.join().unwrap();
         edges.join().unwrap();
+    });
+}
+
+/// A reader that stops while it asks for a cut, until the slot is of an era with the same lap, all laps later.
+///
+/// Would break: that era's cut taken for the one asked for (the second look at `generation` comes after the words were loaded).
+#[test]
+fn a_stale_reader_takes_no_other_cut() {
+    check(3, || {
+        let segments = Segments::new(1, 0, 64);
+        segments.rows[0].version.store(1, COMMIT.get());
+        assert_eq!(segments.seal(), 1);
+        let shared = segments.clone();
+        let others = thread::spawn(move || {
+            // Era 17 has the slot and the lap of era 1. What is between is left out, up to era 13 in the same slot: loom keeps the
+            // last seven values of a word.
+            let [rows, cut] = [2, 3].map(|word| &shared.slots[word]);
+            rows.store(1, CUT_DECIDE.get());
+            cut.store(5, CUT_DECIDE.get());
+            shared.header.generation.0.store(16, FLIP.get());
+            shared.rows[0].version.store(9, COMMIT.get());
+            assert_eq!(shared.seal(), 17);
+            assert_eq!(shared.cut(17, 0), Some(9));
+        });
+        let reader = thread::spawn(move || {
+            if segments.zone().generation() == 1 {
+                let cut = sequencer::cut(segments.zone(), 1, 0);
+                assert!([Cut::Version(1), Cut::Gone].contains(&cut), "era 1 ends at {cut:?}");
+            }
+        });
+        others.join().unwrap();
+        reader.join().unwrap();
     });
 }

@@ -2,13 +2,32 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::*;
 use syncline::{Bus, Error};
 
 const COUNT: u64 = 400_000;
+
+/// A broker in a process of its own. Killed when dropped.
+struct Broker(Child);
+
+impl Broker {
+    fn start(socket: &Path) -> Broker {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        command.args(["broker", "--socket"]).arg(socket).stdout(Stdio::null()).stderr(Stdio::null());
+        Broker(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
 
 fn talker() {
     let bus = Bus::connect().unwrap();
@@ -39,13 +58,7 @@ fn a_pair_goes_on_without_the_broker() {
     let socket = directory.path().join("broker.sock");
     let word = directory.path().join("word");
     let progress = SharedWord::new(&word);
-    let mut broker = Command::new(env!("CARGO_BIN_EXE_syncline"))
-        .args(["broker", "--socket"])
-        .arg(&socket)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut broker = Some(Broker::start(&socket));
     eventually("the broker is there", || Bus::connect_to(&socket).is_ok());
     let bus = Bus::connect_to(&socket).unwrap();
     let mut live = bus.zone("z").reader("live").channel::<u64>("c").open().unwrap();
@@ -63,8 +76,7 @@ fn a_pair_goes_on_without_the_broker() {
             given_synced += 1;
         }
         if value == COUNT / 4 {
-            broker.kill().unwrap();
-            broker.wait().unwrap();
+            drop(broker.take());
             killed_at = Some(progress.word().load(Ordering::Relaxed));
         }
     }

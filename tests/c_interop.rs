@@ -156,7 +156,7 @@ fn count_checked(message: &Message<'_>, pid: u32, poses: &mut u32, notes: &mut u
     if message.channel() == "pose" {
         assert_eq!(message.copy::<Pose>().unwrap(), pose(*count));
     } else {
-        assert_eq!(message.to_vec(), note(*count).into_bytes());
+        assert_eq!(message.to_vec().unwrap(), note(*count).into_bytes());
     }
     *count += 1;
 }
@@ -189,7 +189,7 @@ fn c_publishes_whole_eras_to_rust() {
             let message = era.next().unwrap().unwrap();
             assert_eq!(message.channel(), "note");
             check_origin(&message, pid, i);
-            assert_eq!(message.to_vec(), note(i).into_bytes());
+            assert_eq!(message.to_vec().unwrap(), note(i).into_bytes());
         }
         assert!(era.next().unwrap().is_none());
         next += size;
@@ -265,10 +265,10 @@ fn subscribe_in_c(count: u32, arguments: &[&str]) -> String {
         } else {
             let mut loan = batch.loan(poses).unwrap();
             loan.write(pose(i));
-            loan.publish();
+            loan.publish().unwrap();
         }
         batch.push(notes, note(i).as_bytes()).unwrap();
-        batch.commit();
+        batch.commit().unwrap();
         if i % 4 == 3 {
             writer.edge().unwrap();
         }
@@ -318,7 +318,7 @@ fn a_forked_child_in_c_connects_anew() {
         match reader.recv(LONG) {
             Ok(message) => {
                 let said = if message.origin().writer_name == "child" { &mut by_child } else { &mut by_parent };
-                said.push(String::from_utf8(message.to_vec()).unwrap());
+                said.push(String::from_utf8(message.to_vec().unwrap()).unwrap());
             }
             Err(Error::Closed(closed)) => assert!(!closed.died),
             Err(error) => panic!("{error}"),

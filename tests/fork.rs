@@ -22,22 +22,33 @@ fn forking() {
     let mut synced = zone.reader("parent, synced").channel::<u64>("c").synced().open().unwrap();
     let mut watch = bus.watch(None).unwrap();
     writer.publish(lane, &1).unwrap();
-    let loan = writer.loan(lane).unwrap();
+    let mut loan = writer.loan(lane).unwrap();
+    let message = reader.recv(LONG).unwrap();
     // SAFETY: the child goes on with this thread alone; the test runner's other threads hold no lock that it uses.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => {
             assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0), "the child must not fault");
-            drop(loan);
+            loan.write(2);
+            loan.publish().unwrap();
             // All is as it was.
-            writer.publish(lane, &2).unwrap();
-            assert_eq!(reader.recv(LONG).unwrap().copy::<u64>().unwrap(), 1);
+            assert_eq!(message.copy::<u64>().unwrap(), 1);
+            drop(message);
             assert_eq!(reader.recv(LONG).unwrap().copy::<u64>().unwrap(), 2);
             writer.edge().unwrap();
             assert!(synced.try_era().unwrap().is_some());
             say("parent", "fine");
         }
         ForkResult::Child => {
-            drop(loan);
+            loan.write(3);
+            let held = [
+                forked(loan.publish()),
+                forked(message.copy::<u64>()),
+                forked(message.to_vec()),
+                message.era().is_none(),
+                // SAFETY: nothing is there.
+                unsafe { message.bytes_in_place() }.is_empty(),
+            ];
+            drop(message);
             let answers = [
                 forked(writer.publish(lane, &9)),
                 forked(writer.loan(lane)),
@@ -56,7 +67,7 @@ fn forking() {
                 forked(zone.wait_readers("c", 1, Duration::from_millis(1))),
                 forked(watch.next(Duration::from_millis(1))),
             ];
-            let mut wrong = answers.iter().filter(|answer| !**answer).count() as i32;
+            let mut wrong = held.iter().chain(&answers).filter(|answer| !**answer).count() as i32;
             // Dropping them must not touch the parent's memory or connection.
             drop((writer, reader, synced, watch, zone, bus));
             // A child that connects anew is a participant like any other.

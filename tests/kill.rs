@@ -54,14 +54,14 @@ fn victim() -> ! {
                 for index in 0..3 {
                     batch.push(lanes[1], &Part::new(commit, index, 3)).expect("push");
                 }
-                batch.commit();
+                batch.commit().expect("commit");
             }
             _ => {
                 let mut batch = writer.batch().expect("batch");
                 for (index, lane) in lanes.iter().enumerate() {
                     batch.push(*lane, &Part::new(commit, index as u32, LANES as u32)).expect("push");
                 }
-                batch.commit();
+                batch.commit().expect("commit");
             }
         }
         committed.word().store(commit, Ordering::Release);
@@ -204,7 +204,7 @@ fn no_reader_ever_sees_part_of_a_killed_writers_batch() {
     }
     let stats = bus.embedded_broker().expect("embedded").stats();
     println!(
-        "{kills} kills, {commits} commits read; the last commit was completed {} times and buried {} times; {:?}",
+        "\n{kills} kills, {commits} commits read; the last commit was completed {} times and buried {} times; {:?}",
         stats.completed,
         stats.buried,
         sealer.races()

@@ -79,7 +79,7 @@ fn slices_bytes_and_loans() {
     loan.items_mut().copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
     assert!(loan.truncate(9).is_err());
     loan.truncate(3).unwrap();
-    loan.publish();
+    loan.publish().unwrap();
     drop(writer.loan_slice(wave, 100).unwrap());
     {
         let message = reader.recv(LONG).unwrap();
@@ -94,9 +94,9 @@ fn slices_bytes_and_loans() {
         let line: Vec<u8> = (0..len).map(|byte| byte as u8).collect();
         writer.publish(log, &line[..]).unwrap();
         let message = reader.recv(LONG).unwrap();
-        assert_eq!(message.to_vec(), line);
+        assert_eq!(message.to_vec().unwrap(), line);
         let mut buffer = vec![9; 7];
-        message.copy_to(&mut buffer);
+        message.copy_to(&mut buffer).unwrap();
         assert_eq!(buffer, line);
     }
     let error = writer.publish(log, &[0; 101][..]).unwrap_err();
@@ -113,10 +113,10 @@ fn values_that_are_none_of_the_type_are_refused() {
     let mut reader = zone.reader("r").channel::<Mode>("mode").start(Start::Oldest).open().unwrap();
     let mut loan = writer.loan(modes).unwrap();
     loan.bytes_mut()[0] = 77;
-    loan.publish();
+    loan.publish().unwrap();
     let mut loan = writer.loan(modes).unwrap();
     loan.write(Mode::Idle);
-    loan.publish();
+    loan.publish().unwrap();
     assert!(matches!(reader.recv(LONG).unwrap().copy::<Mode>(), Err(Error::BadValue { .. })));
     assert_eq!(reader.recv(LONG).unwrap().copy::<Mode>().unwrap(), Mode::Idle);
 }
@@ -134,9 +134,9 @@ fn batches_are_seen_whole_or_not_at_all() {
     batch.push(b, &2).unwrap();
     let mut loan = batch.loan(a).unwrap();
     loan.write(3);
-    loan.publish();
+    loan.publish().unwrap();
     assert!(live.try_recv().unwrap().is_none());
-    batch.commit();
+    batch.commit().unwrap();
     let mut values: Vec<u64> = (0..3).map(|_| live.recv(LONG).unwrap().copy().unwrap()).collect();
     values.sort_unstable();
     assert_eq!(values, [1, 2, 3]);
@@ -144,7 +144,7 @@ fn batches_are_seen_whole_or_not_at_all() {
     let mut batch = writer.batch().unwrap();
     batch.push(a, &4).unwrap();
     drop(batch);
-    writer.batch().unwrap().commit();
+    writer.batch().unwrap().commit().unwrap();
     writer.publish(a, &5).unwrap();
     let message = live.recv(LONG).unwrap();
     assert_eq!((message.copy::<u64>().unwrap(), message.sequence()), (5, 2), "what was rolled back has no number");
@@ -339,7 +339,7 @@ fn alignment_holds_for_every_payload() {
         let mut loan = writer.loan(lane).unwrap();
         assert_eq!(loan.bytes_mut().as_ptr().addr() % 64, 0);
         loan.write(Block([round; 16]));
-        loan.publish();
+        loan.publish().unwrap();
         let message = reader.recv(LONG).unwrap();
         assert_eq!(message.copy::<Block>().unwrap().0, [round; 16]);
         // SAFETY: this test's own writer does not overwrite what is held.

@@ -1,7 +1,7 @@
 //! The `syncline` program: one file a subcommand.
 //!
 //! Arguments are parsed here, each command gets its own and a way to reach the broker, and whatever it answers becomes an
-//! exit status and at most one line on standard error ([`exit`]).
+//! exit status and at most one line on standard error (`exit`).
 
 mod arguments;
 mod bench;

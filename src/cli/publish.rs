@@ -23,7 +23,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     zone: Option<String>,
     /// When to seal an era: after each line, after every N lines, at the end of the input, or never. Except with `never`, the end
-    /// of the input is always sealed; and an era that outgrows the channel is sealed early, for no reader could make room
+    /// of the input is always sealed, and an era that outgrows the channel is sealed early, for no reader could make room.
+    /// (What the last writer of a zone leaves unsealed, the broker seals)
     #[arg(long, value_name = "each|N|end|never", default_value = "end")]
     edge: Edges,
     /// Wait for this many readers of the channel before the first line

@@ -217,7 +217,7 @@ impl Printer {
     }
 
     fn print(&mut self, zone: &str, message: &Message<'_>) -> Outcome {
-        message.copy_to(&mut self.payload);
+        message.copy_to(&mut self.payload)?;
         if self.json {
             return self.output.json(&render::Json { zone, message, payload: &self.payload });
         }

@@ -3,7 +3,7 @@
 use super::loan::Loan;
 use super::payload::{Payload, bytes_of};
 use super::writer::{Lane, Writer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use bytemuck::NoUninit;
 
 /// A batch of one writer, over any of its lanes. [`Batch::commit`] makes all of it visible at once, to live readers too, and puts
@@ -59,8 +59,15 @@ impl<'w> Batch<'w> {
     }
 
     /// Makes all of it visible at once.
-    pub fn commit(self) {
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn commit(self) -> Result<()> {
+        if !self.writer.is_current() {
+            return Err(Error::Forked);
+        }
         self.writer.commit_batch();
+        Ok(())
     }
 
     /// Forgets it; so does dropping it.

@@ -5,9 +5,10 @@ use super::watch::Watch;
 use super::zone::Zone;
 use crate::broker::{Broker, BrokerThread, Config};
 use crate::error::Result;
+use crate::os::fork::Epoch;
 use crate::os::paths;
 use crate::wire::{Ask, Tell, ZoneInfo};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 pub struct Bus {
     link: Arc<Link>,
     /// Ends with the last clone.
-    broker: Option<Arc<BrokerThread>>,
+    broker: Option<Arc<Embedded>>,
 }
 
 impl Bus {
@@ -24,7 +25,7 @@ impl Bus {
     /// `/tmp/syncline-$UID/broker.sock`.
     ///
     /// # Errors
-    /// [`Error::NoBroker`]; a socket that is somebody else's; another protocol version.
+    /// [`Error::NoBroker`](crate::Error::NoBroker); a socket that is somebody else's; another protocol version.
     pub fn connect() -> Result<Bus> {
         Self::connect_to(&paths::default_socket()?)
     }
@@ -44,8 +45,10 @@ impl Bus {
     /// No socket can be made; no memory.
     pub fn embedded() -> Result<Bus> {
         let socket = paths::private_socket()?;
-        let broker = Broker::spawn(Config { socket: Some(socket.clone()), ..Config::default() })?;
-        Ok(Bus { link: Link::connect(&socket, &process_name())?, broker: Some(Arc::new(broker)) })
+        let thread = Broker::spawn(Config { socket: Some(socket.clone()), ..Config::default() })?;
+        let link = Link::connect(&socket, &process_name())?;
+        let embedded = Embedded { thread: Some(thread), socket, epoch: link.epoch() };
+        Ok(Bus { link, broker: Some(Arc::new(embedded)) })
     }
 
     /// The broker's socket: what other processes connect to.
@@ -102,7 +105,25 @@ impl Bus {
 
     /// The broker on a thread of this process, if there is one.
     pub fn embedded_broker(&self) -> Option<&BrokerThread> {
-        self.broker.as_deref()
+        self.broker.as_ref()?.thread.as_ref()
+    }
+}
+
+/// A broker on a thread, at a socket of its own.
+struct Embedded {
+    /// Taken when dropped.
+    thread: Option<BrokerThread>,
+    socket: PathBuf,
+    epoch: Epoch,
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        drop(self.thread.take());
+        if self.epoch.is_current() {
+            // A broker's lock file stays, since another may wait for it; this one's name is used once.
+            let _ = std::fs::remove_file(self.socket.with_extension("sock.lock"));
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The lanes of one reader, and its place in each.
 
 use super::link::{Link, take_fds};
+use super::waiting;
 use crate::error::{Closed, Error, Result};
 use crate::layout::lane::PAGES;
-use crate::layout::meeting::Entry;
-use crate::os::mapping::{Access, LaneMap, MeetingMap};
+use crate::layout::meeting::{self, Entry};
+use crate::layout::zone::Row;
+use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
 use crate::ring::floor::leave_behind;
 use crate::ring::lane::{Frame, Peek, Reader as Place, Start as Mark, starts};
 use crate::ring::view::Zone;
@@ -27,7 +29,17 @@ pub(crate) struct LaneIn {
     pub(crate) info: LaneInfo,
     pub(crate) map: LaneMap,
     pub(crate) entry: u32,
+    /// This reader's entry for the lane.
+    own: Shared<Entry>,
+    /// The writer's row.
+    writer: Shared<Row>,
     place: Place,
+    /// The page that our cursor is in: leaving it may make room.
+    page: u64,
+    /// log2 of the page size.
+    page_shift: u32,
+    /// The lane's bit on the bell for room.
+    mask: bell::Mask,
     /// The version of the last commit when this reader joined.
     joined: u64,
     /// Of the first era only: the version of the last commit that was gone before this reader came.
@@ -55,19 +67,28 @@ impl LaneIn {
         entry: u32,
         joined: u64,
         fds: Vec<OwnedFd>,
+        zone: &ZoneMap,
         meeting: &MeetingMap,
     ) -> Result<LaneIn> {
         let [fd] = take_fds(fds)?;
+        let (Some(own), Some(writer)) = (meeting.entry(entry), zone.row(info.row)) else {
+            let LaneInfo { row, .. } = info;
+            return Err(Error::Corrupt(format!("entry {entry} and row {row}: the zone has fewer")));
+        };
         let doing = || format!("mapping the lane of `{}` in channel `{}`", info.writer_name, info.channel_name);
         let map = LaneMap::new(fd.as_fd(), info.capacity, Access::ReadOnly).map_err(Error::io(doing()))?;
-        let cursor = entry_of(meeting, entry)?.cursor.load(order::RELAXED.get());
+        let cursor = own.cursor.load(order::RELAXED.get());
         // The mark there was seen by the broker before it told us of the lane.
         let first = starts(map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
         let Some(Mark { reader: place, after }) = first else {
             return Err(Error::Corrupt(format!("{}: no page mark at {cursor}", doing())));
         };
         let missed = if place.position == 0 { 0 } else { after };
-        Ok(LaneIn { info, map, entry, place, joined, missed, cut: None, ended: None })
+        let page_shift = (info.capacity / PAGES).trailing_zeros();
+        let mask = bell::Mask::of(bell::bit(info.lane));
+        let page = cursor >> page_shift;
+        let (cut, ended) = (None, None);
+        Ok(LaneIn { info, map, entry, own, writer, place, page, page_shift, mask, joined, missed, cut, ended })
     }
 
     pub(crate) fn row(&self) -> usize {
@@ -89,50 +110,50 @@ impl LaneIn {
 
     /// The next message that is committed.
     #[inline(always)]
-    pub(crate) fn next_live(&self, zone: Zone<'_>, meeting: &MeetingMap) -> Result<Next> {
+    pub(crate) fn next_live(&self) -> Result<Next> {
         match self.place.peek(self.map.view(), self.info.max_payload) {
             Peek::Frame(frame) if !frame.joint => Ok(Next::Frame(frame)),
             Peek::Frame(frame) => {
-                let committed = zone.rows[self.row()].version.load(order::COMMIT_SEE.get()) >= frame.version;
+                let committed = self.writer.version.load(order::COMMIT_SEE.get()) >= frame.version;
                 // The end after the version: a version raised by the row's next owner comes after the end.
-                if self.place.position >= self.end(meeting) {
-                    Ok(self.nothing(meeting))
+                if self.place.position >= self.end() {
+                    Ok(self.nothing())
                 } else if committed {
                     Ok(Next::Frame(frame))
                 } else {
                     Ok(Next::Nothing)
                 }
             }
-            Peek::Empty => Ok(self.nothing(meeting)),
+            Peek::Empty => Ok(self.nothing()),
             Peek::Corrupt(what) => Err(self.corrupt(what)),
         }
     }
 
     /// The next message of the era whose cut was set.
     #[inline(always)]
-    pub(crate) fn next_sealed(&self, meeting: &MeetingMap) -> Result<Next> {
+    pub(crate) fn next_sealed(&self) -> Result<Next> {
         let Some(cut) = self.cut else { return Ok(Next::Nothing) };
         match self.place.peek(self.map.view(), self.info.max_payload) {
-            Peek::Frame(frame) if frame.version <= cut && self.place.position < self.end(meeting) => {
-                Ok(Next::Frame(frame))
-            }
+            Peek::Frame(frame) if frame.version <= cut && self.place.position < self.end() => Ok(Next::Frame(frame)),
             Peek::Frame(_) | Peek::Empty => Ok(Next::Nothing),
             Peek::Corrupt(what) => Err(self.corrupt(what)),
         }
     }
 
     /// Whether the writer is gone and all it had committed was read.
-    pub(crate) fn is_drained(&self, meeting: &MeetingMap) -> bool {
-        self.ended.is_some() && self.place.position >= self.end(meeting)
+    #[inline(always)]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.ended.is_some() && self.place.position >= self.end()
     }
 
-    #[cold]
-    fn nothing(&self, meeting: &MeetingMap) -> Next {
-        if self.is_drained(meeting) { Next::Drained } else { Next::Nothing }
+    #[inline(always)]
+    fn nothing(&self) -> Next {
+        if self.is_drained() { Next::Drained } else { Next::Nothing }
     }
 
-    fn end(&self, meeting: &MeetingMap) -> u64 {
-        entry_of(meeting, self.entry).map_or(0, recovery::end)
+    #[inline(always)]
+    fn end(&self) -> u64 {
+        recovery::end(&self.own)
     }
 
     #[cold]
@@ -154,15 +175,12 @@ impl LaneIn {
 
     /// Leaves everything taken behind: the writer may overwrite it.
     #[inline(always)]
-    pub(crate) fn release(&self, meeting: &MeetingMap, fence: bell::Fence) {
-        if let Ok(entry) = entry_of(meeting, self.entry) {
-            let before = entry.cursor.load(order::RELAXED.get());
-            leave_behind(entry, self.place.position);
-            let shift = (self.info.capacity / PAGES).trailing_zeros();
-            if before >> shift != self.place.position >> shift {
-                let mask = bell::Mask::of(bell::bit(self.info.lane));
-                bell::ring(&meeting.view().header.room.0, mask, fence, super::waiting::wake);
-            }
+    pub(crate) fn release(&mut self, bells: &meeting::Header, fence: bell::Fence) {
+        leave_behind(&self.own, self.place.position);
+        let page = self.place.position >> self.page_shift;
+        if page != self.page {
+            self.page = page;
+            bell::ring(&bells.room.0, self.mask, fence, waiting::wake);
         }
     }
 
@@ -177,12 +195,12 @@ impl LaneIn {
     }
 
     /// Goes on behind all that was committed when this reader joined.
-    pub(crate) fn skip_to_latest(&mut self, meeting: &MeetingMap) -> Result<()> {
-        self.skip_to_cut(self.joined, meeting)
+    pub(crate) fn skip_to_latest(&mut self) -> Result<()> {
+        self.skip_to_cut(self.joined)
     }
 
     /// Goes on behind all commits up to `cut`.
-    pub(crate) fn skip_to_cut(&mut self, cut: u64, meeting: &MeetingMap) -> Result<()> {
+    pub(crate) fn skip_to_cut(&mut self, cut: u64) -> Result<()> {
         let jump = starts(self.map.view(), self.place.position).take_while(|mark| mark.after <= cut).last();
         if let Some(mark) = jump {
             self.place = mark.reader;
@@ -191,21 +209,12 @@ impl LaneIn {
         // No further than a sound writer gets while our cursor stays.
         let most = self.place.position + self.info.capacity;
         while self.place.position < most
-            && let Next::Frame(frame) = self.next_sealed(meeting)?
+            && let Next::Frame(frame) = self.next_sealed()?
         {
             self.place.pass(&frame);
         }
         self.set_cut(None);
         Ok(())
-    }
-}
-
-/// The reader's entry for a lane.
-#[inline(always)]
-pub(crate) fn entry_of(meeting: &MeetingMap, entry: u32) -> Result<&Entry> {
-    match meeting.view().entries.get(entry as usize) {
-        Some(entry) => Ok(entry),
-        None => Err(Error::Corrupt(format!("no reader entry {entry} in the meeting segment"))),
     }
 }
 

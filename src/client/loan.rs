@@ -7,8 +7,8 @@ use crate::ring::lane::Claim;
 use bytemuck::{NoUninit, Pod};
 use std::marker::PhantomData;
 
-/// Room for one message in the writer's lane. What was written there is published by [`Loan::publish`]; in a batch, [`Loan::push`] adds
-/// it. Dropping the loan leaves no trace.
+/// Room for one message in the writer's lane. What was written there is published by [`Loan::publish`], which in a
+/// batch adds it. Dropping the loan leaves no trace.
 ///
 /// The bytes hold whatever an earlier message left there.
 #[must_use = "dropping a loan publishes nothing"]
@@ -34,9 +34,9 @@ where
         Ok(Loan { writer, key, claim, batch: true, payload: PhantomData })
     }
 
-    /// The bytes of the message.
+    /// The bytes of the message. (None in a forked child, which does not share the lane.)
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.writer.payload_mut(self.key, self.claim)
+        if self.writer.is_current() { self.writer.payload_mut(self.key, self.claim) } else { &mut [] }
     }
 
     /// The elements of the message, in place.
@@ -61,19 +61,28 @@ where
     }
 
     /// Publishes the message: a commit of its own; in a batch, adds it.
-    pub fn publish(self) {
-        if self.batch {
-            self.writer.push(self.key, self.claim)
-        } else {
-            self.writer.commit_single(self.key, self.claim)
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn publish(self) -> Result<()> {
+        if !self.writer.is_current() {
+            return Err(Error::Forked);
         }
+        if self.batch {
+            self.writer.push(self.key, self.claim);
+        } else {
+            self.writer.commit_single(self.key, self.claim);
+        }
+        Ok(())
     }
 }
 
 impl<T: Payload<Item = T> + NoUninit> Loan<'_, T> {
     /// Writes the whole message.
     pub fn write(&mut self, value: T) -> &mut Self {
-        self.bytes_mut().copy_from_slice(bytemuck::bytes_of(&value));
+        let (place, value) = (self.bytes_mut(), bytemuck::bytes_of(&value));
+        // As long as each other, but for a forked child.
+        place.copy_from_slice(&value[..place.len()]);
         self
     }
 }

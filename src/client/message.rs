@@ -91,7 +91,7 @@ impl<'r> Message<'r> {
                 &mut large[..]
             }
         };
-        self.reader.copy_payload(&self.taken, bytes);
+        self.reader.copy_payload(&self.taken, bytes)?;
         bytemuck::checked::try_pod_read_unaligned(bytes).map_err(|_| bad())
     }
 
@@ -105,25 +105,31 @@ impl<'r> Message<'r> {
         if size == 0 || !self.len().is_multiple_of(size) {
             return Err(bad());
         }
-        let bytes = self.to_vec();
+        let bytes = self.to_vec()?;
         let elements = bytes.chunks_exact(size).map(bytemuck::checked::try_pod_read_unaligned);
         elements.collect::<Result<_, _>>().map_err(|_| bad())
     }
 
     /// Copies the message out as bytes.
-    pub fn to_vec(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn to_vec(&self) -> Result<Vec<u8>> {
         let mut bytes = vec![0; self.len()];
-        self.reader.copy_payload(&self.taken, &mut bytes);
-        bytes
+        self.reader.copy_payload(&self.taken, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Copies the message into `buffer`, over what was there; its capacity is used again.
-    pub fn copy_to(&self, buffer: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn copy_to(&self, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.resize(self.len(), 0);
-        self.reader.copy_payload(&self.taken, buffer);
+        self.reader.copy_payload(&self.taken, buffer)
     }
 
-    /// The message in place, without a copy.
+    /// The message in place, without a copy. (Empty in a forked child, which does not share the lane.)
     ///
     /// # Safety
     /// Nobody writes these bytes while the slice lives. A sound writer does not: they are kept until the message is dropped. But

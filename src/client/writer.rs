@@ -378,6 +378,12 @@ impl Writer {
         Ok(self.zone.view().generation())
     }
 
+    /// Whether this is the process that opened the writer, and not a forked child of it.
+    #[inline(always)]
+    pub(crate) fn is_current(&self) -> bool {
+        self.epoch.is_current()
+    }
+
     // ---- claims and commits: also for loans, batches and C ----
 
     /// Room for a single message.

@@ -344,7 +344,7 @@ pub unsafe extern "C" fn syncline_message_copy(reader: *mut ReaderHandle, buffer
         if len > 0 {
             // SAFETY: as above: the buffer has `size` bytes, which is enough.
             let buffer = unsafe { args::buffer(buffer, len)? };
-            reader.reader.copy_payload(taken, buffer);
+            reader.reader.copy_payload(taken, buffer)?;
         }
         Ok(0)
     })

@@ -74,7 +74,7 @@ impl Floor {
     }
 
     /// Moves the floor to the first mark at or after `wanted`, if the readers have left what is before it; `tail` is the end
-    /// of what is committed. On success the writer may write below the new floor plus the capacity.
+    /// of what is committed. On success, and if the floor is there already, the writer may write below it plus the capacity.
     #[cold]
     pub fn advance(
         &mut self,
@@ -84,6 +84,9 @@ impl Floor {
         tail: u64,
         wanted: u64,
     ) -> Result<u64, HeldUp> {
+        if self.floor >= wanted {
+            return Ok(self.floor);
+        }
         let mut cursor = tail;
         for _ in 0..ADVANCE_TRIES {
             self.look_up(zone);

@@ -5,7 +5,7 @@
 //!
 //! - **mutants**: `SYNCLINE_MUTANT=FRAME_SHOW:Relaxed` weakens that one ordering (`FLOOR_FENCE:Removed` removes a fence),
 //!   and the models must then fail. `cargo xtask mutants` tries every entry here and lists the survivors;
-//! - **stops**: a model can stop a participant before any of its accesses ([`stop`]), as `kill -9` would.
+//! - **stops**: a model can stop a participant before any of its accesses (`stop`), as `kill -9` would.
 //!
 //! Whatever is not in this table is `RELAXED`, and the reason stands where it is used.
 

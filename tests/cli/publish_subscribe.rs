@@ -1,6 +1,6 @@
 //! Lines from `pub` to `sub`.
 
-use crate::harness::{Broker, Running, eventually};
+use crate::harness::{Broker, Guard, Running, eventually, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::File;
@@ -35,18 +35,19 @@ fn round_trip(lines: usize, publish: &[&str], subscribe: &[&str]) {
     let (from, to) = (broker.directory.path().join("from"), broker.directory.path().join("to"));
     std::fs::write(&from, &text).unwrap();
     let count = lines.to_string();
-    let mut reader = broker
+    let reader = broker
         .command(&[&["sub", "file", "--count", &count][..], subscribe].concat())
         .stdout(File::create(&to).unwrap())
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    let mut writer = broker
+    let writer = broker
         .command(&[&["pub", "file", "--wait-readers", "1"][..], publish].concat())
         .stdin(File::open(&from).unwrap())
         .spawn()
         .unwrap();
-    assert_eq!((crate::harness::wait(&mut writer), crate::harness::wait(&mut reader)), (0, 0));
+    let (mut writer, mut reader) = (Guard(writer), Guard(reader));
+    assert_eq!((wait(&mut writer.0), wait(&mut reader.0)), (0, 0));
     // Not `assert_eq!`: nobody wants to see the difference.
     assert!(std::fs::read(&to).unwrap() == text, "what came out is not what went in");
 }
@@ -121,9 +122,18 @@ fn edges_after_each_line_some_lines_and_at_the_end() {
 #[test]
 fn without_an_edge_a_synced_reader_gets_nothing() {
     let broker = Broker::start();
-    let reader = broker.spawn(&["sub", "lines", "--synced", "--timeout", "1"]);
-    broker.run(&["pub", "lines", "--wait-readers", "1", "--edge", "never"], b"unsealed\n").succeeded();
-    assert_eq!(reader.wait().failed(3, &["timeout"]).out, b"");
+    let live = broker.spawn(&["sub", "lines", "--count", "1"]);
+    let reader = broker.spawn(&["sub", "lines", "--synced"]);
+    let stays = broker.spawn(&["sub", "lines", "--synced", "--until-closed"]);
+    let mut writer = broker.spawn(&["pub", "lines", "--wait-readers", "3", "--edge", "never"]);
+    writer.write(b"unsealed\n");
+    live.wait().succeeded();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    reader.signal(Signal::SIGINT);
+    assert_eq!(reader.wait().failed(130, &[]).out, b"");
+    // The broker seals what the last writer of a zone leaves behind.
+    writer.wait().succeeded();
+    assert_eq!(stays.wait().succeeded().text(), "unsealed\n");
 }
 
 #[test]

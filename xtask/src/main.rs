@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask test`, `cargo xtask full NAME`, `cargo xtask install`.
 
+mod cost;
 mod full;
 mod install;
 mod mutants;
@@ -14,6 +15,7 @@ cargo xtask COMMAND
   test          every test: unit, integration and C tests, documentation examples, and the models under loom
   full NAME     the full form of a test that runs in a quick form otherwise; its result goes to docs/full/NAME.md
                 (no NAME: lists them)
+  cost          what one publish costs: instructions (valgrind) and system calls (strace)
   install --prefix DIR
                 what a C program needs: DIR/include/syncline.h, DIR/lib/libsyncline.so and .a, syncline.pc for pkg-config
   mutants [--write] [SITE]...
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["test"] => test::run(),
         ["full", names @ ..] => full::run(names),
+        ["cost"] => cost::run(),
         ["install", "--prefix", prefix] => install::run(prefix).map_err(|error| format!("install: {error}")),
         ["mutants", rest @ ..] => mutants::run(rest.iter().map(|&word| word.to_owned()).collect()),
         _ => Err(HELP.to_owned()),

@@ -73,7 +73,7 @@ fn batch_over_lanes(bus: &Bus) -> Result<f64> {
             batch.push(*lane, bytemuck::bytes_of(&[number; 6]))?;
         }
         let begin = Instant::now();
-        batch.commit();
+        batch.commit()?;
         total += begin.elapsed().as_nanos() as f64 - clock;
     }
     Ok(total / BATCHES as f64)

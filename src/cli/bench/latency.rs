@@ -50,7 +50,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
             continue;
         }
         let Report { bare_ns, ns, ratio, runs, discarded, placement, .. } = &report;
-        println!("latency, {size} bytes: {ratio} x the bare line, p50 of {runs} runs ({discarded} discarded), {placement}");
+        println!(
+            "latency, {size} bytes: {ratio} x the bare line, p50 of {runs} runs ({discarded} discarded), {placement}"
+        );
         println!("  syncline {ns} ns   {}", report.percentiles);
         println!("  bare     {bare_ns} ns   {}", report.bare_percentiles);
         println!("  {} messages, each checked; steal {:.1} %", report.messages, report.steal * 100.0);

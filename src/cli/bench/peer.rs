@@ -159,7 +159,7 @@ pub(super) fn publish(writer: &mut Writer, lane: crate::Lane<[u8]>, size: usize,
         _ => {
             let mut loan = writer.loan_slice(lane, size)?;
             fill(loan.bytes_mut(), number);
-            loan.publish();
+            loan.publish()?;
             Ok(())
         }
     }
@@ -199,11 +199,11 @@ fn publish_batch(writer: &mut Writer, lane: crate::Lane<[u8]>, size: usize, from
             _ => {
                 let mut loan = batch.loan_slice(lane, size)?;
                 fill(loan.bytes_mut(), number);
-                loan.publish();
+                loan.publish()?;
             }
         }
     }
-    batch.commit();
+    batch.commit()?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The floor, moved by a writer, against readers that join and go.
 
-use super::{Next, Reader, Segments, Stop, Writer, at_every_stop, check, never, ring_lane};
+use super::{Next, NoRoom, Reader, Segments, Stop, Writer, at_every_stop, check, never, ring_lane};
 use crate::ring::floor;
 use loom::thread;
 use std::rc::Rc;
@@ -84,6 +84,25 @@ fn a_reader_that_stops_while_it_joins_takes_nothing_from_others() {
         writer.join().unwrap();
         joiner.join().unwrap();
         reader.join().unwrap();
+    });
+}
+
+/// A writer that waits for room looks again once it has shown that it sleeps. What that look gave it has to be there at the next one,
+/// or the floor runs up to the tail without the writer ever getting its room.
+#[test]
+fn room_that_was_found_is_found_again() {
+    check(1, || {
+        let segments = Segments::new(1, 1, 64);
+        let writer = thread::spawn(move || {
+            let mut writer = Writer::new(&segments, 0, &[0]);
+            assert!(writer.publish(0, 8) && writer.publish(0, 9));
+            let view = segments.lane(0);
+            let (_, lane, floor) = &mut writer.lanes[0];
+            let Err(NoRoom(wanted)) = lane.claim(view, 8) else { panic!("room for a third") };
+            let mut advance = || floor.advance(view, segments.zone(), segments.meeting(), lane.tail(), wanted);
+            assert_eq!([advance(), advance(), advance()], [Ok(24); 3]);
+        });
+        writer.join().unwrap();
     });
 }
 

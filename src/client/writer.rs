@@ -358,6 +358,9 @@ impl Writer {
     /// [`Error::Forked`]; [`Error::Timeout`] if others' edges overtook this one again and again.
     pub fn edge(&mut self) -> Result<u64> {
         self.link.check_fork()?;
+        // What this process was given live is committed before this call, too.
+        let zone = &self.zone;
+        self.reactions.complete(|| zone.view(), &mut self.reacted);
         let sealed = sequencer::edge(self.zone.view(), &mut self.scratch, &mut self.races);
         // Whoever flipped the generation may have died before it rang.
         bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);

@@ -315,7 +315,8 @@ impl Reader {
     #[inline(always)]
     pub fn pass(&mut self, frame: &Frame) {
         self.position = frame.next;
-        self.sequence += 1;
+        // A hostile writer's marks may have begun it anywhere.
+        self.sequence = self.sequence.wrapping_add(1);
     }
 }
 

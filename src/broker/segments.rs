@@ -103,7 +103,7 @@ impl ZoneSegments {
         row.start.store(owner.start, Relaxed);
         row.state.store(RowState::Open as u64, Relaxed);
         // From now on edges decide a cut for it. Before the row is handed out, so before its first commit.
-        zone.header.high.0.fetch_max(u64::from(index) + 1, Release);
+        zone.header.high.0.rows.fetch_max(u64::from(index) + 1, Release);
         Some(version)
     }
 

@@ -82,7 +82,7 @@ impl Reader {
     /// Takes in lanes that have come or ended, if the roster says that there may be some.
     #[inline(always)]
     fn keep_up(&mut self) -> Result<bool> {
-        let roster = self.header.roster.0.load(order::ROSTER_SEE.get());
+        let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
         if roster == self.roster && self.waiting.is_empty() {
             return Ok(false);
         }

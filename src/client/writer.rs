@@ -423,7 +423,7 @@ impl Writer {
         if len as u64 > limit {
             Error::TooLarge { len: len as u64, limit }
         } else {
-            Error::Invalid("this writer has made 2^47 commits, the most there can be: open a new one".to_owned())
+            Error::Invalid("this writer has made 2^46 commits, the most there can be: open a new one".to_owned())
         }
     }
 

@@ -11,7 +11,7 @@
 //!   +-----------------------+-----------------------+
 //!   |  length: 32           | flags: P A J          |   head; 0 = nothing here yet
 //!   +-----------------------+-----------------------+
-//!   |  version: 47 of 64                            |   the commit that published this frame (padding has none)
+//!   |  version: 46 of 64                            |   the commit that published this frame (padding has none)
 //!   +-----------------------+-----------------------+
 //!   |  payload, length bytes, padded to 8           |
 //! ```
@@ -35,8 +35,8 @@ pub const MAX_CAPACITY: u64 = 1 << 30;
 pub const FRAME_HEADER: u64 = 16;
 /// The largest alignment of a payload, in bytes.
 pub const MAX_ALIGN: u64 = 4096;
-/// The highest version: 47 bits, four years at a million commits a second. A row is retired before that.
-pub const MAX_VERSION: u64 = (1 << 47) - 1;
+/// The highest version: 46 bits, two years at a million commits a second. A row is retired before that.
+pub const MAX_VERSION: u64 = (1 << 46) - 1;
 
 /// The head of the lane segment; see the diagram of this module.
 #[repr(C, align(128))]

@@ -1,10 +1,10 @@
 //! The meeting segment: where readers and writers of a zone meet. Reader entries and bells.
 //!
 //! ```text
-//!  0          128    256      384    512
-//!  +----------+------+--------+------+--------------+
-//!  | preamble | live | synced | room | entries[N]   |
-//!  +----------+------+--------+------+--------------+
+//!  0          128    256      384    512    640
+//!  +----------+------+--------+------+------+--------------+
+//!  | preamble | live | synced | room | done | entries[N]   |
+//!  +----------+------+--------+------+------+--------------+
 //! ```
 //!
 //! Readers and writers of the zone map it read-write; the broker too.
@@ -14,6 +14,8 @@ use crate::sync::{AtomicU32, AtomicU64};
 
 /// `Entry::end` while the lane's writer is there.
 pub const OPEN_END: u64 = u64::MAX;
+/// `Entry::taken` of a reader that does not take eras.
+pub const TAKES_NO_ERAS: u64 = u64::MAX;
 
 /// The head of the meeting segment.
 #[repr(C, align(128))]
@@ -24,8 +26,10 @@ pub struct Header {
     pub live: Line<Bell>,
     /// Rung by edges.
     pub synced: Line<Bell>,
-    /// Rung by readers that have left a page behind: for writers that wait for room.
+    /// Rung by readers that have left a page behind: for writers that wait for room, and for those that a halt stops.
     pub room: Line<Bell>,
+    /// Rung by readers that have done with an era: for those who wait until all have.
+    pub done: Line<Bell>,
 }
 
 /// Sleepers and the futex word that they sleep on; the protocol is in [`crate::ring::bell`].
@@ -53,6 +57,9 @@ pub struct Entry {
     pub pid: AtomicU64,
     /// The start time of that process, in clock ticks since boot. Broker only.
     pub start: AtomicU64,
+    /// The last era that the reader has done with; [`TAKES_NO_ERAS`] for a live one without markers. Stored by the reader (by the broker
+    /// while it joins), read by whoever waits until all have done with an era.
+    pub taken: AtomicU64,
 }
 
 /// Size of the segment, in bytes, for `entries` entries.
@@ -69,6 +76,7 @@ impl Header {
             live: Line(Bell::zeroed()),
             synced: Line(Bell::zeroed()),
             room: Line(Bell::zeroed()),
+            done: Line(Bell::zeroed()),
         }
     }
 }
@@ -86,7 +94,7 @@ impl Entry {
     /// An entry for a model: at position 0, its lane open.
     pub fn open() -> Self {
         let word = AtomicU64::new;
-        Entry { cursor: word(0), end: word(OPEN_END), pid: word(0), start: word(0) }
+        Entry { cursor: word(0), end: word(OPEN_END), pid: word(0), start: word(0), taken: word(0) }
     }
 }
 
@@ -96,7 +104,9 @@ const _: () = {
     assert!(offset_of!(Header, live) == 128);
     assert!(offset_of!(Header, synced) == 256);
     assert!(offset_of!(Header, room) == 384);
-    assert!(size_of::<Header>() == 512);
+    assert!(offset_of!(Header, done) == 512);
+    assert!(size_of::<Header>() == 640);
+    assert!(offset_of!(Entry, taken) == 32);
     assert!(size_of::<Bell>() == 16);
     assert!(size_of::<Entry>() == 128);
 };

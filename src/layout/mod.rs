@@ -19,7 +19,7 @@ use crate::sync::AtomicU64;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SYNCLINE");
 
 /// The version of everything in `layout`; raised with any change.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Bytes of one page of memory; segments are made of whole pages.
 pub const PAGE: u64 = 4096;
@@ -83,15 +83,23 @@ pub const LAYOUT_HASH: u64 = {
         offset_of!(zone::Header, generation) as u64,
         offset_of!(zone::Header, closing) as u64,
         offset_of!(zone::Header, high) as u64,
-        offset_of!(zone::Header, roster) as u64,
+        offset_of!(zone::Header, control) as u64,
+        offset_of!(zone::Header, round) as u64,
+        offset_of!(zone::Control, halt) as u64,
         size_of::<zone::Row>() as u64,
+        offset_of!(zone::Row, permit) as u64,
+        offset_of!(zone::Row, tag) as u64,
+        offset_of!(zone::Row, state) as u64,
+        offset_of!(zone::Row, joined) as u64,
         zone::SLOT_WORDS as u64,
         zone::LAP_BITS as u64,
         size_of::<meeting::Header>() as u64,
         offset_of!(meeting::Header, live) as u64,
         offset_of!(meeting::Header, synced) as u64,
         offset_of!(meeting::Header, room) as u64,
+        offset_of!(meeting::Header, done) as u64,
         size_of::<meeting::Entry>() as u64,
+        offset_of!(meeting::Entry, taken) as u64,
     ];
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut i = 0;

@@ -117,7 +117,7 @@ impl Floor {
 
     /// Looks up this lane's entries if the roster has changed.
     fn look_up(&mut self, zone: Zone<'_>) {
-        let roster = zone.header.roster.0.load(ROSTER_SEE.get());
+        let roster = zone.header.control.0.roster.load(ROSTER_SEE.get());
         if roster != self.roster {
             self.roster = roster;
             self.entries.clear();
@@ -149,13 +149,28 @@ pub enum JoinError {
 /// Joins a reader to a lane at its floor, and returns that: from then on nothing at or after it is overwritten until the
 /// entry's cursor has moved. Run by the broker, or by whoever owns the entry.
 pub fn join(lane: Lane<'_>, zone: Zone<'_>, entry: &Entry, index: usize, lane_number: u64) -> Result<u64, JoinError> {
+    let joined = follow(lane, |cursor| enter(zone, entry, index, lane_number, cursor));
+    if joined == Err(JoinError::Overrun) {
+        leave(zone, index);
+    }
+    joined
+}
+
+/// Takes a reader that has joined a lane back to its floor, and returns that: what is there is kept for it again. Run by whoever owns the
+/// entry. It is [`join`] without the roster, which has the entry already: the writer looks at its cursor in any case.
+pub fn join_again(lane: Lane<'_>, entry: &Entry) -> Result<u64, JoinError> {
+    follow(lane, |cursor| entry.cursor.store(cursor, RELAXED.get()))
+}
+
+/// Shows a cursor at the floor, until the floor is still there afterwards.
+fn follow(lane: Lane<'_>, mut show: impl FnMut(u64)) -> Result<u64, JoinError> {
     // Relaxed: the fence below acquires the marks up to whatever floor was loaded before it.
     let mut cursor = lane.header.floor.0.load(RELAXED.get());
     for _ in 0..JOIN_TRIES {
         if cursor > MAX_POSITION || !cursor.is_multiple_of(8) {
             return Err(JoinError::Corrupt);
         }
-        enter(zone, entry, index, lane_number, cursor);
+        show(cursor);
         JOIN_FENCE.fence();
         let floor = lane.header.floor.0.load(RELAXED.get());
         if floor <= cursor {
@@ -163,7 +178,6 @@ pub fn join(lane: Lane<'_>, zone: Zone<'_>, entry: &Entry, index: usize, lane_nu
         }
         cursor = floor;
     }
-    leave(zone, index);
     Err(JoinError::Overrun)
 }
 
@@ -186,7 +200,7 @@ pub fn leave(zone: Zone<'_>, index: usize) {
 
 /// Tells writers and readers of the zone that lanes or entries have changed.
 pub fn raise_roster(zone: Zone<'_>) {
-    zone.header.roster.0.fetch_add(1, ROSTER_RAISE.get());
+    zone.header.control.0.roster.fetch_add(1, ROSTER_RAISE.get());
 }
 
 /// The reader's word that it has done with everything before `position`.

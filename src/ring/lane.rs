@@ -236,6 +236,26 @@ impl Writer {
         self.set_easy();
     }
 
+    /// Where the next commit begins: what [`Writer::go_back`] can go back to.
+    pub fn place(&self) -> Reader {
+        Reader { position: self.tail, sequence: self.sequence }
+    }
+
+    /// Forgets all that was committed after `place`, none of which is in a sealed era, in a zone without live readers: nobody has taken
+    /// it. A synced reader may be looking at the head there; its version is after every cut, whichever frame's it is.
+    pub fn go_back(&mut self, lane: Lane<'_>, place: Reader) {
+        self.roll_back();
+        // Before anything else is committed: the frames there are older than the next cut.
+        lane.ring.word(place.position).store(EMPTY, FRAME_SHOW.get());
+        for page in (place.position >> self.page_shift) + 1..=self.tail >> self.page_shift {
+            lane.header.marks[page as usize % MARKS].position.store(0, MARK_SET.get());
+        }
+        self.tail = place.position;
+        self.pending = place.position;
+        self.sequence = place.sequence;
+        self.set_easy();
+    }
+
     /// Forgets the open batch. Nothing of it was ever visible.
     pub fn roll_back(&mut self) {
         self.pending = self.tail;
@@ -301,7 +321,7 @@ impl Reader {
             Head::Message { len } if u64::from(len) <= max_payload => {
                 let version = lane.ring.word(position + 8).load(RELAXED.get());
                 if version > MAX_VERSION {
-                    return Peek::Corrupt("version over 47 bits");
+                    return Peek::Corrupt("version over 46 bits");
                 }
                 let next = position + frame::size(len);
                 Peek::Frame(Frame { payload: position + FRAME_HEADER, len, joint, version, next })

@@ -122,9 +122,21 @@ sites! {
     /// A writer looks whether an era is being closed, and then which one is. Ordered after what it reacts to by
     /// [`REACTION_FENCE`]. Pairs with [`CLOSING_RAISE`].
     CLOSING_SEE: load Acquire;
-    /// A helper takes the row count word, before it looks at the generation again. Pairs with [`CLOSING_FENCE`], which whoever
-    /// decided the count had behind it.
-    ROWS_SEE: load Acquire;
+    /// Lockstep: the era being closed, by an edge that has seen all permits: publishes that the era before is sealed. Pairs with
+    /// [`CLOSING_SEE`].
+    CLOSING_BEGIN: rmw Release;
+    /// A helper takes a word of the slot that is not a cut, before it looks at the generation again. Pairs with [`WORD_DECIDE`].
+    WORD_SEE: load Acquire;
+    /// A word of the slot, decided: whoever finds it knows that the era before is sealed. Pairs with [`WORD_SEE`].
+    WORD_DECIDE: rmw Release;
+    /// The tag that a participant proposes: stored once no era that it has proposed is open. Pairs with [`TAG_SEE`].
+    TAG_SET: store Release;
+    /// A helper takes a proposed tag, before it looks at the generation again. Pairs with [`TAG_SET`].
+    TAG_SEE: load Acquire;
+    /// A writer's batch is no longer open: it was committed, or rolled back. Pairs with [`OPEN_SEE`].
+    OPEN_CLEAR: store Release;
+    /// An edge looks whether a row has an open batch, before it takes its version. Pairs with [`OPEN_CLEAR`].
+    OPEN_SEE: load Acquire;
     /// A helper takes a cut word, before it looks at the generation again; if it is decided, the next era's is no less. Pairs with
     /// [`CUT_DECIDE`].
     CUT_LOOK: load Acquire;
@@ -136,6 +148,37 @@ sites! {
     COMPLETE: rmw Release;
     /// A writer that reacts, between the completed versions and `closing`. Pairs with [`CLOSING_FENCE`].
     REACTION_FENCE: fence SeqCst;
+
+    // ---- lockstep ----
+    /// A permit: publishes the commits that it names. Pairs with [`PERMIT_SEE`].
+    PERMIT_SET: store Release;
+    /// An edge takes a permit. Pairs with [`PERMIT_SET`].
+    PERMIT_SEE: load Acquire;
+    /// A writer, between its permit and its look at the others'; the broker, between a row's end and its look. Pairs with itself: of two
+    /// who are the last, one finds that all have given theirs.
+    PERMIT_FENCE: fence SeqCst;
+    /// A writer has carried out a roll-back: publishes that its older permit is taken back. Pairs with [`ROLLED_SEE`].
+    ROLLED_SET: store Release;
+    /// An edge looks whether a row's permit is of this round. Pairs with [`ROLLED_SET`].
+    ROLLED_SEE: load Acquire;
+    /// A row's end: its lanes have their ends. Pairs with [`STATE_SEE`].
+    STATE_SET: store Release;
+    /// An edge looks whether a row has a writer, before it takes its version. Pairs with [`STATE_SET`].
+    STATE_SEE: load Acquire;
+
+    // ---- halt ----
+    /// A writer, between its sign that it commits and its look for a halt. Pairs with [`HALTER_FENCE`].
+    HALT_FENCE: fence SeqCst;
+    /// Whoever halts, between the halt and its look at the writers. Pairs with [`HALT_FENCE`].
+    HALTER_FENCE: fence SeqCst;
+    /// A writer's commit is over. Pairs with [`BUSY_SEE`].
+    BUSY_CLEAR: store Release;
+    /// Whoever halts looks whether a commit is over. Pairs with [`BUSY_CLEAR`].
+    BUSY_SEE: load Acquire;
+    /// A halt ends: whoever halted has looked its last. Pairs with [`HALT_SEE`].
+    HALT_CLEAR: rmw Release;
+    /// A writer looks for a halt. Pairs with [`HALT_CLEAR`].
+    HALT_SEE: load Acquire;
 
     // ---- bell ----
     /// A ringer, between its deed and its look at the sleepers. Pairs with [`SLEEPER_FENCE`].

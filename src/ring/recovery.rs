@@ -22,8 +22,9 @@ pub struct Finished {
     pub buried: bool,
 }
 
-/// Finishes or buries the last commit of a writer that runs no more. `lanes`: all its lanes, with their message limits.
-pub fn finish(row: &Row, lanes: &[(Lane<'_>, u64)]) -> Finished {
+/// Finishes or buries the last commit of a writer that runs no more. `lanes`: all its lanes, with their message limits. `most`: the last
+/// version that stays, `u64::MAX` where all that was committed does; in a revocable zone, what it had not permitted goes.
+pub fn finish(row: &Row, lanes: &[(Lane<'_>, u64)], most: u64) -> Finished {
     let version = row.version.load(COMMIT_SEE.get());
     let mut finished = Finished::default();
     let mut last = version;
@@ -35,7 +36,7 @@ pub fn finish(row: &Row, lanes: &[(Lane<'_>, u64)]) -> Finished {
                 finished.buried = true;
                 break;
             }
-            if frame.next > limit {
+            if frame.next > limit || frame.version > most {
                 break;
             }
             // One commit at most was in flight: a version further on is no sound writer's.

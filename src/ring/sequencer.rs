@@ -2,38 +2,60 @@
 //!
 //! **Promise.** Era `n` is, for each row, the commits after its cut of era `n - 1` up to its cut of era `n`. Both are decided
 //! once, before the generation becomes `n`, and never change while anybody may read them. So every synced reader sees the
-//! same eras; a commit, over however many lanes, is in exactly one of them.
+//! same eras; a commit, over however many lanes, is in exactly one of them. The same holds for when the edge passed, why, its tag, and
+//! which rows had a batch open.
 //!
 //! **Lock-free.** Anybody may run an edge, any number at once, and any of them may stop anywhere. For era `n = generation + 1`
-//! the helpers decide how many rows it has, then each row's cut, then flip the generation; each by a CAS from a word of
-//! an older lap, so the first wins and the rest agree. Nobody waits for a writer: what it has not committed is in the next era.
+//! the helpers decide why it passes and how many rows it has, when, its tag, then each row's cut, then flip the generation; each by a
+//! CAS from a word of an older lap, so the first wins and the rest agree. Nobody waits for a writer: what it has not committed is in the
+//! next era.
 //!
 //! **Stale helpers.** A helper that stopped between its load and its CAS may go on when the slot serves another era. Between
 //! the two it looks whether the generation is still `n - 1`. If it is, the slot can not have been reused when the word was loaded
 //! (which has to be before the look: acquire), and the word differs from any later decision until the laps wrap.
 //!
+//! **A tag** is 64 bits, and a word of the slot has room for 48: a CAS decides *whose* tag it is (in the word that says why), and everybody
+//! copies that row's into two words of the slot. Its owner changes it only when no era is open that it may have proposed, and a helper looks at
+//! the generation after it has loaded it.
+//!
 //! **An exact edge** covers what anybody had committed before the call. A helper may have decided a cut earlier, so the
 //! caller notes all versions first and goes again until the cuts have reached them: twice is the rule.
 //!
+//! **Straddlers.** A writer says which version its open batch will have. An edge takes that first, then the version: if the version is
+//! behind, the batch is not in the era, and the cut says so.
+//!
 //! **Cause before effect.** Cuts are taken one row after the other: an era could hold a reaction to a live message and not the
 //! message. Two steps close this. (1) An edge says which era it closes, then fences, then takes cuts; a writer that finds
-//! itself before a commit with an era closing and its own cut open decides that first ([`settle`]): its commit goes into the next era. (2) A
+//! itself before a commit with an era closing and its own cut open decides that first ([`settle_era`]): its commit goes into the next era. (2) A
 //! writer that reacts to what it has read live first completes the versions of those rows, then fences ([`complete`]). If a helper took
 //! the cause's row before the cause, its fence came before the reaction's fence, so the reaction's writer sees the era closing.
 
+use super::lockstep;
 use super::order::{
     CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_SEE, FLIP,
-    GENERATION_SEE, GENERATION_STILL, REACTION_FENCE, RELAXED, ROWS_SEE,
+    GENERATION_SEE, GENERATION_STILL, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, TAG_SEE, TAG_SET, WORD_DECIDE,
+    WORD_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
-use crate::layout::zone::{self, LAP_BITS, SLOT_WORDS};
+use crate::layout::zone::{self, LAP_BITS, Pace, Reason, Row, SLOT_WORDS};
 use crate::sync::AtomicU64;
 
 /// How often an exact edge goes again before it says that it can not keep up. Twice is the rule.
 const EXACT_TRIES: u32 = 64;
 const LAP_SHIFT: u32 = 48;
-const VALUE: u64 = MAX_VERSION;
+const VALUE: u64 = (1 << LAP_SHIFT) - 1;
+const VERSION: u64 = MAX_VERSION;
+/// Of a cut: the row had a batch open, or, in an era that a deadline has passed, had not given its permit.
+pub(super) const STRADDLED: u64 = 1 << 46;
+/// Bits of `closing` below the era.
+pub(super) const ROLL_BITS: u32 = 16;
+
+/// The words of a slot before its cuts.
+const BEGUN: usize = 0;
+const TIME: usize = 1;
+const TAG_LOW: usize = 2;
+const TAG_HIGH: usize = 3;
 
 /// What happened to this edge and others at the same time; counted so that a stress run can show that it was one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +85,62 @@ pub enum Cut {
     Gone,
 }
 
+/// What an edge puts down about its era, if it is the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Why it passes.
+    pub reason: Reason,
+    /// The row of whoever proposes; the number of rows for the broker.
+    pub proposer: u32,
+    /// Whether the proposer's tag goes with it.
+    pub tagged: bool,
+}
+
+/// What was decided about an era.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Why its edge passed.
+    pub reason: Reason,
+    /// When, in microseconds of the monotonic clock.
+    pub time_us: u64,
+    /// The tag that the edge carried.
+    pub tag: Option<u64>,
+    /// The row of whoever asked for it; the number of rows for the broker.
+    pub proposer: u32,
+    /// How many rows it has.
+    pub rows: u32,
+}
+
+/// The era was sealed by somebody else meanwhile.
+pub(super) struct Sealed;
+
+/// The `begun` word of a slot, taken apart.
+#[derive(Clone, Copy)]
+struct Begun(u64);
+
+impl Begun {
+    fn new(proposal: &Proposal, rows: u64) -> Self {
+        let Proposal { reason, proposer, tagged } = *proposal;
+        Begun(u64::from(tagged) << 27 | (reason as u64) << 22 | u64::from(proposer) << 11 | rows)
+    }
+
+    fn rows(self) -> usize {
+        (self.0 & 0x7ff) as usize
+    }
+
+    fn proposer(self) -> u32 {
+        (self.0 >> 11 & 0x7ff) as u32
+    }
+
+    fn reason(self) -> Option<Reason> {
+        Reason::from_number(self.0 >> 22 & 0x1f)
+    }
+
+    fn is_tagged(self) -> bool {
+        self.0 >> 27 & 1 != 0
+    }
+}
+
 impl<'a> Zone<'a> {
     fn slot(self, era: u64) -> &'a [AtomicU64] {
         let stride = self.geometry.slot_stride();
@@ -70,8 +148,9 @@ impl<'a> Zone<'a> {
         &self.slots[first..first + stride]
     }
 
+    /// The lap of an era, where it stands in a word.
     fn lap(self, era: u64) -> u64 {
-        (era / u64::from(self.geometry.eras) + 1) & ((1 << LAP_BITS) - 1)
+        ((era / u64::from(self.geometry.eras) + 1) & ((1 << LAP_BITS) - 1)) << LAP_SHIFT
     }
 
     /// The number of the last sealed era: CURR. 0: none yet.
@@ -84,29 +163,80 @@ impl<'a> Zone<'a> {
     fn is_still(self, generation: u64) -> bool {
         self.header.generation.0.load(GENERATION_STILL.get()) == generation
     }
+
+    /// Whether the ring holds an era whose words were loaded before this: the slot is rewritten once the generation is E - 1 further on.
+    fn holds(self, era: u64) -> bool {
+        let generation = self.header.generation.0.load(GENERATION_STILL.get());
+        era <= generation && generation - era < u64::from(self.geometry.eras) - 1
+    }
+
+    /// Where a participant puts the tag that it proposes.
+    fn tag(self, proposer: u32) -> &'a AtomicU64 {
+        self.rows.get(proposer as usize).map_or(&self.header.high.0.tag, |row| &row.tag)
+    }
 }
 
-/// Seals the era after the present generation, or finds it sealed; returns its number.
-pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
+#[inline(always)]
+fn is_of(word: u64, lap: u64) -> bool {
+    word & !VALUE == lap
+}
+
+/// The era that an edge has begun to close, and how often the open one was rolled back.
+#[inline(always)]
+pub fn closing(header: &zone::Header) -> (u64, u64) {
+    let word = header.closing.0.load(CLOSING_SEE.get());
+    (word >> ROLL_BITS, word & ((1 << ROLL_BITS) - 1))
+}
+
+/// Seals the era after the present generation, or finds it sealed; returns its number. For zones whose edges wait for nobody.
+pub fn seal(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>, races: &mut Races) -> u64 {
     let generation = zone.generation();
     let era = generation + 1;
-    races.passes += 1;
-    zone.header.closing.0.fetch_max(era, CLOSING_RAISE.get());
+    zone.header.closing.0.fetch_max(era << ROLL_BITS, CLOSING_RAISE.get());
     CLOSING_FENCE.fence();
+    let _ = finish(zone, generation, proposal, clock, races, |_, row, _| {
+        // The open batch first: if the version is behind it then, it is not in the era.
+        let open = row.open.load(OPEN_SEE.get());
+        let version = row.version.load(COMMIT_SEE.get()) & VERSION;
+        Ok(if open > version { version | STRADDLED } else { version })
+    });
+    era
+}
 
-    let lap = zone.lap(era) << LAP_SHIFT;
+/// Decides all that is to be decided about the era after `generation`, and flips. `ballot` proposes a row's cut.
+pub(super) fn finish(
+    zone: Zone<'_>,
+    generation: u64,
+    proposal: &Proposal,
+    clock: impl Fn() -> Option<u64>,
+    races: &mut Races,
+    ballot: impl Fn(usize, &Row, Option<Reason>) -> Result<u64, Sealed>,
+) -> Result<(), Sealed> {
+    let era = generation + 1;
+    races.passes += 1;
+    let lap = zone.lap(era);
     let slot = zone.slot(era);
-    let Some(rows) = decide_rows(zone, slot, generation, lap) else { return era };
-    for (row, cut) in zone.rows.iter().zip(&slot[SLOT_WORDS..]).take(rows) {
+    // Relaxed: rows are there from the beginning, and one that is not counted yet is in the next era. Whoever knows of a cut of the
+    // last era that is not 0 knows of its row.
+    let high = || zone.header.high.0.rows.load(RELAXED.get()).min(zone.rows.len() as u64);
+    let begun = decide(zone, &slot[BEGUN], generation, lap, || Some(Begun::new(proposal, high()).0))?;
+    let begun = Begun(begun.unwrap_or_default());
+    decide(zone, &slot[TIME], generation, lap, || clock().map(|time| time & VALUE))?;
+    if begun.is_tagged() {
+        let tag = zone.tag(begun.proposer());
+        decide(zone, &slot[TAG_LOW], generation, lap, || Some(tag.load(TAG_SEE.get()) & 0xffff_ffff))?;
+        decide(zone, &slot[TAG_HIGH], generation, lap, || Some(tag.load(TAG_SEE.get()) >> 32))?;
+    }
+    for (index, (row, cut)) in zone.rows.iter().zip(&slot[SLOT_WORDS..]).take(begun.rows()).enumerate() {
         loop {
             let word = cut.load(CUT_LOOK.get());
-            if word >> LAP_SHIFT == lap >> LAP_SHIFT {
+            if is_of(word, lap) {
                 races.cuts_helped += 1;
                 break;
             }
-            let version = row.version.load(COMMIT_SEE.get()) & VALUE;
+            let version = ballot(index, row, begun.reason())?;
             if !zone.is_still(generation) {
-                return era;
+                return Err(Sealed);
             }
             // Relaxed when lost: whoever loses looks again, and takes what was decided.
             if cut.compare_exchange(word, lap | version, CUT_DECIDE.get(), RELAXED.get()).is_ok() {
@@ -118,48 +248,82 @@ pub fn seal(zone: Zone<'_>, races: &mut Races) -> u64 {
     if zone.header.generation.0.compare_exchange(generation, era, FLIP.get(), RELAXED.get()).is_err() {
         races.flips_lost += 1;
     }
-    era
+    Ok(())
 }
 
-/// Decides, or finds decided, how many rows the era has; `None`: it is sealed already.
-fn decide_rows(zone: Zone<'_>, slot: &[AtomicU64], generation: u64, lap: u64) -> Option<usize> {
-    let mut word = slot[0].load(ROWS_SEE.get());
-    if word >> LAP_SHIFT != lap >> LAP_SHIFT {
-        // Relaxed: rows are there from the beginning, and one that is not counted yet is in the next era. Whoever knows of a cut of the
-        // last era that is not 0 knows of its row.
-        let high = zone.header.high.0.load(RELAXED.get()).min(zone.rows.len() as u64);
-        if !zone.is_still(generation) {
-            return None;
-        }
-        // Relaxed: the fence has published the generation, which is all that a stale helper must find here.
-        word = match slot[0].compare_exchange(word, lap | high, RELAXED.get(), RELAXED.get()) {
-            Ok(_) => lap | high,
-            Err(decided) if decided >> LAP_SHIFT == lap >> LAP_SHIFT => decided,
-            Err(_) => return None,
-        };
+/// Decides a word of the slot that is not a cut, or finds it decided; `Ok(None)`: nothing was proposed.
+fn decide(
+    zone: Zone<'_>,
+    word: &AtomicU64,
+    generation: u64,
+    lap: u64,
+    propose: impl FnOnce() -> Option<u64>,
+) -> Result<Option<u64>, Sealed> {
+    let found = word.load(WORD_SEE.get());
+    if is_of(found, lap) {
+        return Ok(Some(found & VALUE));
     }
-    Some((word & VALUE) as usize)
+    let Some(proposed) = propose() else { return Ok(None) };
+    if !zone.is_still(generation) {
+        return Err(Sealed);
+    }
+    // Relaxed when lost: what was decided is a number of its own.
+    match word.compare_exchange(found, lap | proposed, WORD_DECIDE.get(), RELAXED.get()) {
+        Ok(_) => Ok(Some(proposed)),
+        Err(decided) if is_of(decided, lap) => Ok(Some(decided & VALUE)),
+        Err(_) => Err(Sealed),
+    }
 }
 
-/// An exact edge: the era returned, or an earlier one, holds all that anybody had committed before the call. `scratch` has
-/// room for every row's version.
-pub fn edge(zone: Zone<'_>, scratch: &mut [u64], races: &mut Races) -> Result<u64, Overtaken> {
+/// Puts down the tag that `proposer` is going to propose; before that, finishes any edge that it may have proposed another for.
+pub fn propose_tag(
+    zone: Zone<'_>,
+    proposer: u32,
+    tag: u64,
+    clock: impl Fn() -> Option<u64>,
+    races: &mut Races,
+) -> Result<(), Overtaken> {
+    let rest = Proposal { reason: Reason::Exact, proposer, tagged: false };
+    for _ in 0..EXACT_TRIES {
+        let (era, _) = closing(zone.header);
+        if zone.generation() >= era {
+            zone.tag(proposer).store(tag, TAG_SET.get());
+            return Ok(());
+        }
+        seal(zone, &rest, &clock, races);
+    }
+    Err(Overtaken)
+}
+
+/// An exact edge: the era returned, or an earlier one, holds all that anybody had committed before the call; if it is to be tagged, the
+/// era returned has the tag ([`propose_tag`] comes first). `scratch` has room for every row's version.
+pub fn edge(
+    zone: Zone<'_>,
+    scratch: &mut [u64],
+    proposal: &Proposal,
+    clock: impl Fn() -> Option<u64>,
+    races: &mut Races,
+) -> Result<u64, Overtaken> {
     // Relaxed: who knows of a row's commit knows of its row, which was raised before.
-    let high = zone.header.high.0.load(RELAXED.get()) as usize;
+    let high = zone.header.high.0.rows.load(RELAXED.get()) as usize;
     let before = scratch.iter_mut().zip(zone.rows).take(high);
     let mut noted = 0;
     for (version, row) in before {
-        *version = row.version.load(COMMIT_SEE.get()) & VALUE;
+        *version = row.version.load(COMMIT_SEE.get()) & VERSION;
         noted += 1;
     }
     for _ in 0..EXACT_TRIES {
-        let era = seal(zone, races);
+        let era = seal(zone, proposal, &clock, races);
         let covers = |(row, &version): (usize, &u64)| match cut(zone, era, row) {
             Cut::Version(cut) => cut >= version,
             Cut::NoRow => version == 0,
             Cut::Gone => false,
         };
-        if scratch[..noted].iter().enumerate().all(covers) {
+        let is_ours = || {
+            let record = record(zone, era);
+            record.is_some_and(|record| record.tag.is_some() && record.proposer == proposal.proposer)
+        };
+        if scratch[..noted].iter().enumerate().all(covers) && (!proposal.tagged || is_ours()) {
             return Ok(era);
         }
         races.retries += 1;
@@ -169,21 +333,69 @@ pub fn edge(zone: Zone<'_>, scratch: &mut [u64], races: &mut Races) -> Result<u6
 
 /// A row's cut of a sealed era.
 pub fn cut(zone: Zone<'_>, era: u64, row: usize) -> Cut {
+    match cut_word(zone, era, row) {
+        Ok(Some(word)) => Cut::Version(word & VERSION),
+        Ok(None) => Cut::NoRow,
+        Err(Forgotten) => Cut::Gone,
+    }
+}
+
+/// The generation ring does not hold the era.
+pub(super) struct Forgotten;
+
+#[inline]
+fn cut_word(zone: Zone<'_>, era: u64, row: usize) -> Result<Option<u64>, Forgotten> {
     let slot = zone.slot(era);
     let lap = zone.lap(era);
-    let Some(word) = slot[SLOT_WORDS..].get(row) else { return Cut::NoRow };
-    let rows = slot[0].load(CUT_SEE.get());
+    let Some(word) = slot[SLOT_WORDS..].get(row) else { return Ok(None) };
+    let begun = slot[BEGUN].load(CUT_SEE.get());
     let word = word.load(CUT_SEE.get());
-    // The slot is rewritten once the generation is E - 1 further on.
-    let generation = zone.header.generation.0.load(GENERATION_STILL.get());
-    let held = era <= generation && generation - era < u64::from(zone.geometry.eras) - 1;
-    if !held || rows >> LAP_SHIFT != lap {
-        return Cut::Gone;
+    if !zone.holds(era) || !is_of(begun, lap) {
+        return Err(Forgotten);
     }
-    if row as u64 >= rows & VALUE {
-        return Cut::NoRow;
+    if row >= Begun(begun & VALUE).rows() {
+        return Ok(None);
     }
-    if word >> LAP_SHIFT == lap { Cut::Version(word & VALUE) } else { Cut::Gone }
+    if is_of(word, lap) { Ok(Some(word & VALUE)) } else { Err(Forgotten) }
+}
+
+/// The version that a row's cut of the era before the open one has: for a ballot. `Sealed`: the open one is sealed.
+pub(super) fn last_cut(zone: Zone<'_>, generation: u64, row: usize) -> Result<u64, Sealed> {
+    if generation == 0 {
+        return Ok(0);
+    }
+    match cut(zone, generation, row) {
+        Cut::Version(version) => Ok(version),
+        Cut::NoRow => Ok(0),
+        Cut::Gone => Err(Sealed),
+    }
+}
+
+/// What was decided about a sealed era; `None`: the generation ring does not hold it.
+#[inline]
+pub fn record(zone: Zone<'_>, era: u64) -> Option<Record> {
+    let (slot, lap) = (zone.slot(era), zone.lap(era));
+    // Each was decided before the flip, if at all; the words of another lap are none of this era's.
+    let [begun, time, low, high] = [BEGUN, TIME, TAG_LOW, TAG_HIGH].map(|word| slot[word].load(CUT_SEE.get()));
+    if !zone.holds(era) || !is_of(begun, lap) {
+        return None;
+    }
+    let begun = Begun(begun & VALUE);
+    let tagged = begun.is_tagged() && is_of(low, lap) && is_of(high, lap);
+    Some(Record {
+        reason: begun.reason()?,
+        time_us: if is_of(time, lap) { time & VALUE } else { 0 },
+        tag: tagged.then_some((high & 0xffff_ffff) << 32 | low & 0xffff_ffff),
+        proposer: begun.proposer(),
+        rows: begun.rows() as u32,
+    })
+}
+
+/// Whether a row had a batch open when a sealed era's edge passed (or, if a deadline passed, had not given its permit). `None`: the
+/// generation ring does not hold the era.
+pub fn straddled(zone: Zone<'_>, era: u64, row: usize) -> Option<bool> {
+    let word = cut_word(zone, era, row).ok()?;
+    Some(word.is_some_and(|word| word & STRADDLED != 0))
 }
 
 /// The oldest era whose cuts can be asked for at this generation: the ring keeps `E - 1` of them.
@@ -213,31 +425,57 @@ pub fn era_of(zone: Zone<'_>, row: usize, version: u64) -> Option<u64> {
     (includes(high) && (high == 1 || lacks(high - 1))).then_some(high)
 }
 
-/// Before a commit of `row`, whose version is `version`: if an edge is closing an era, decides the row's cut of it, so that the
-/// commit falls into the next. `settled` is the last era that this was done for; one load when there is nothing to do.
+/// The cut of the era that is closing, if it is decided for this row already: whether it includes `version`. `None`: it is not decided, or no
+/// era is closing. For readers that hand out edges among messages.
+pub fn closing_includes(zone: Zone<'_>, generation: u64, row: usize, version: u64) -> Option<bool> {
+    let (slot, lap) = (zone.slot(generation + 1), zone.lap(generation + 1));
+    let word = slot[SLOT_WORDS..].get(row)?.load(CUT_SEE.get());
+    is_of(word, lap).then_some(word & VERSION >= version)
+}
+
+/// Before a commit of `row`, whose version is `version`: [`settle_era`], if `closing` is not what it was when this was last done. `settled` is
+/// what it was then; one load when there is nothing to do.
 #[inline(always)]
 pub fn settle<'z>(header: &zone::Header, zone: impl FnOnce() -> Zone<'z>, row: usize, version: u64, settled: &mut u64) {
     let closing = header.closing.0.load(CLOSING_SEE.get());
     if closing != *settled {
-        settle_era(zone(), row, version, closing);
+        settle_era(zone(), row, version, closing >> ROLL_BITS);
         *settled = closing;
     }
 }
 
+/// Before a commit of `row`, whose version is `version`, when `closing` is not what it was at the last commit: if an edge is closing an
+/// era, decides the row's cut of it, so that the commit falls into the next. Lockstep edges take permits: there is nothing to decide.
 #[cold]
-fn settle_era(zone: Zone<'_>, row: usize, version: u64, closing: u64) {
+pub fn settle_era(zone: Zone<'_>, row: usize, version: u64, closing: u64) {
     let generation = zone.generation();
-    if generation >= closing {
+    if generation >= closing || zone.geometry.pace != Pace::Free {
         return;
     }
-    let lap = zone.lap(generation + 1) << LAP_SHIFT;
+    let lap = zone.lap(generation + 1);
     if let Some(cut) = zone.slot(generation + 1)[SLOT_WORDS..].get(row) {
         let word = cut.load(CUT_LOOK.get());
-        if word >> LAP_SHIFT != lap >> LAP_SHIFT && zone.is_still(generation) {
+        // Relaxed: the writer's own word.
+        let open = zone.rows.get(row).map_or(0, |row| row.open.load(RELAXED.get()));
+        let proposed = if open > version { version | STRADDLED } else { version };
+        if !is_of(word, lap) && zone.is_still(generation) {
             // Relaxed when lost: then it is decided, and that is all that the commit waits for.
-            let _ = cut.compare_exchange(word, lap | version & VALUE, CUT_DECIDE.get(), RELAXED.get());
+            let _ = cut.compare_exchange(word, lap | proposed, CUT_DECIDE.get(), RELAXED.get());
         }
     }
+}
+
+/// A writer opens a batch, which will have this version.
+#[inline(always)]
+pub fn open_batch(row: &Row, version: u64) {
+    // Relaxed: an edge that has not seen it yet passed before, as far as anybody can tell.
+    row.open.store(version, RELAXED.get());
+}
+
+/// A writer's batch is committed or rolled back.
+#[inline(always)]
+pub fn close_batch(row: &Row) {
+    row.open.store(0, OPEN_CLEAR.get());
 }
 
 /// Completes a row's version up to one that a reader was given live: its writer showed that frame a moment before it stored
@@ -254,4 +492,20 @@ pub fn complete(zone: Zone<'_>, row: usize, version: u64) {
 /// After completing all that the next commit may react to.
 pub fn reaction_fence() {
     REACTION_FENCE.fence();
+}
+
+/// Finishes an edge that somebody has begun and not finished, if there is one.
+pub fn finish_begun(zone: Zone<'_>, clock: impl Fn() -> Option<u64>, races: &mut Races) {
+    let (era, _) = closing(zone.header);
+    if era > zone.generation() {
+        let proposal = Proposal { reason: Reason::Rest, proposer: zone.geometry.writers, tagged: false };
+        match zone.geometry.pace {
+            Pace::Free => {
+                seal(zone, &proposal, clock, races);
+            }
+            Pace::Lockstep | Pace::Revocable => {
+                let _ = lockstep::pass(zone, &proposal, clock, races);
+            }
+        }
+    }
 }

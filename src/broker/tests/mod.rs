@@ -310,7 +310,7 @@ struct Reader {
 
 impl Reader {
     fn roster(&self) -> u64 {
-        self.zone.view().header.roster.0.load(order::ROSTER_SEE.get())
+        self.zone.view().header.control.0.roster.load(order::ROSTER_SEE.get())
     }
 
     fn cursor(&self, entry: u32) -> u64 {

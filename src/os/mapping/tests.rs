@@ -150,12 +150,12 @@ fn zone_and_meeting_are_shared_by_all_who_map_them() {
     );
     let view = map.view();
     assert_eq!((view.rows.len(), view.slots.len(), view.entry_lane.len()), (3, 8 * GEOMETRY.slot_stride(), 5));
-    view.header.roster.0.store(1, Ordering::Relaxed);
+    view.header.control.0.roster.store(1, Ordering::Relaxed);
     view.rows[2].start.store(2, Ordering::Relaxed);
     view.slots[view.slots.len() - 1].store(3, Ordering::Relaxed);
     view.entry_lane[4].store(4, Ordering::Relaxed);
     for view in [other.view(), reader.view()] {
-        assert_eq!(view.header.roster.0.load(Ordering::Relaxed), 1);
+        assert_eq!(view.header.control.0.roster.load(Ordering::Relaxed), 1);
         assert_eq!(view.rows[2].start.load(Ordering::Relaxed), 2);
         assert_eq!(view.slots[view.slots.len() - 1].load(Ordering::Relaxed), 3);
         assert_eq!(view.entry_lane[4].load(Ordering::Relaxed), 4);

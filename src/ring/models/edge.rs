@@ -18,13 +18,13 @@ fn sealed(segments: &Segments) -> (u64, [Cut; 2]) {
 fn two_edges_agree_while_a_writer_joins() {
     check(2, || {
         let segments = Segments::new(2, 2, 64);
-        segments.header.high.0.store(1, super::RELAXED.get());
+        segments.header.high.0.rows.store(1, super::RELAXED.get());
         let edges = [0, 1].map(|_| {
             let segments = segments.clone();
             thread::spawn(move || sealed(&segments))
         });
         let writer = thread::spawn(move || {
-            segments.header.high.0.fetch_add(1, ROSTER_RAISE.get());
+            segments.header.high.0.rows.fetch_add(1, ROSTER_RAISE.get());
             Writer::new(&segments, 1, &[1]).publish(0, 8);
         });
         writer.join().unwrap();
@@ -114,12 +114,12 @@ fn an_exact_edge_covers_what_was_committed_before() {
         let shared = segments.clone();
         let writer = thread::spawn(move || {
             Writer::new(&shared, 1, &[1]).publish(0, 8);
-            shared.header.roster.0.fetch_add(1, ROSTER_RAISE.get());
+            shared.header.control.0.roster.fetch_add(1, ROSTER_RAISE.get());
         });
         let shared = segments.clone();
         let other = thread::spawn(move || shared.seal());
         let exact = thread::spawn(move || {
-            let told = segments.header.roster.0.load(ROSTER_SEE.get()) != 0;
+            let told = segments.header.control.0.roster.load(ROSTER_SEE.get()) != 0;
             let era = segments.edge();
             let cut = segments.cut(era, 1).unwrap();
             assert!(!told || cut == 1, "era {era} lacks a commit from before its edge");

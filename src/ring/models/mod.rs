@@ -26,11 +26,11 @@ mod stale;
 use super::floor::{Floor, leave_behind};
 use super::lane::{Claim, Frame, NoRoom, Peek};
 use super::order::{COMMIT, COMMIT_SEE, RELAXED, SITES, stop};
-use super::sequencer::{self, Cut, Races};
+use super::sequencer::{self, Cut, Proposal, Races};
 use super::view::{self, Ring};
 use super::{lane as ring_lane, recovery as ring_recovery};
 use crate::layout::lane::FRAME_HEADER;
-use crate::layout::zone::{Geometry, NO_LANE};
+use crate::layout::zone::{Geometry, NO_LANE, Pace, Reason};
 use crate::layout::{lane as lane_layout, meeting, word, zone};
 use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
@@ -108,6 +108,13 @@ struct Segments {
     entries: Vec<meeting::Entry>,
 }
 
+/// What the edges of most models propose; the era's time is left open, so that they stay small.
+const EXACT: Proposal = Proposal { reason: Reason::Exact, proposer: 0, tagged: false };
+
+fn no_clock() -> Option<u64> {
+    None
+}
+
 /// Eras in the generation ring of a model.
 const ERAS: u32 = 4;
 
@@ -115,10 +122,15 @@ impl Segments {
     /// A zone of `rows` rows, all in use, with `lanes` lanes of `capacity` bytes and as many reader entries: entry `n` is for lane `n`,
     /// and not on the roster yet.
     fn new(rows: u32, lanes: usize, capacity: usize) -> Rc<Segments> {
+        Segments::of_pace(Pace::Free, rows, lanes, capacity)
+    }
+
+    /// The same for a zone of this pace.
+    fn of_pace(pace: Pace, rows: u32, lanes: usize, capacity: usize) -> Rc<Segments> {
         fn many<T>(n: usize, make: fn() -> T) -> Vec<T> {
             (0..n).map(|_| make()).collect()
         }
-        let geometry = Geometry { writers: rows, eras: ERAS, entries: lanes as u32 };
+        let geometry = Geometry { writers: rows, eras: ERAS, entries: lanes as u32, pace };
         let segments = Segments {
             lanes: (0..lanes)
                 .map(|_| LaneSegment {
@@ -135,7 +147,7 @@ impl Segments {
             bells: meeting::Header::zeroed(),
             entries: many(lanes, meeting::Entry::open),
         };
-        segments.header.high.0.store(rows.into(), RELAXED.get());
+        segments.header.high.0.rows.store(rows.into(), RELAXED.get());
         Rc::new(segments)
     }
 
@@ -180,12 +192,13 @@ impl Segments {
     }
 
     fn seal(&self) -> u64 {
-        sequencer::seal(self.zone(), &mut Races::default())
+        sequencer::seal(self.zone(), &EXACT, no_clock, &mut Races::default())
     }
 
     fn edge(&self) -> u64 {
         let mut scratch = vec![0; self.rows.len()];
-        sequencer::edge(self.zone(), &mut scratch, &mut Races::default()).expect("an edge overtaken for ever")
+        sequencer::edge(self.zone(), &mut scratch, &EXACT, no_clock, &mut Races::default())
+            .expect("an edge overtaken for ever")
     }
 
     /// A row's cut of a sealed era; `None`: the generation has gone too far on.

@@ -45,7 +45,7 @@ impl Commit {
 fn owners(segments: &Segments, commit: Commit, stop: &super::Stop, next: bool) {
     let mut writer = Writer::new(segments, 0, &[0, 1]);
     stop.run(|| commit.make(&mut writer, 8));
-    let finished = finish(&segments.rows[0], &[0, 1].map(|lane| (segments.lane(lane), 64)));
+    let finished = finish(&segments.rows[0], &[0, 1].map(|lane| (segments.lane(lane), 64)), u64::MAX);
     for (lane, &end) in finished.ends.iter().enumerate() {
         set_end(&segments.entries[lane], end);
     }

@@ -108,7 +108,7 @@ fn a_stale_reader_takes_no_other_cut() {
         let others = thread::spawn(move || {
             // Era 17 has the slot and the lap of era 1. What is between is left out, up to era 13 in the same slot: loom keeps the
             // last seven values of a word.
-            let [rows, cut] = [2, 3].map(|word| &shared.slots[word]);
+            let [rows, cut] = [5, 9].map(|word| &shared.slots[word]);
             rows.store(1, CUT_DECIDE.get());
             cut.store(5, CUT_DECIDE.get());
             shared.header.generation.0.store(16, FLIP.get());

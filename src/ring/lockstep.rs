@@ -1,0 +1,191 @@
+//! Lockstep: an edge that waits for every writer's permit, or for a deadline.
+//!
+//! **Promise.** An era has, of each writer that gave its permit for it, the commits before the permit and none after; of one that did not,
+//! nothing new. It passes as soon as the last has given its permit (or has gone), and is never waited for by nobody.
+//!
+//! **The permit is the commit.** It is one word of the writer's row: era and version. Edges take the row's cut from it, not from the
+//! row's version, so a commit made a moment later is in the next era whatever the timing.
+//!
+//! **The last one runs the edge.** A writer stores its permit, fences, and looks at the others'. Of two who are the last at once, one fence
+//! comes first, so the other finds both permits. The broker does the same for a row whose writer has gone: first its state, then the fence,
+//! then the look.
+//!
+//! **Who is late** is decided with the cut: once a deadline's edge has begun, a row without a permit gets its last cut again, marked; a
+//! permit that comes after that is for nothing, and its writer finds out ([`was_taken`]). In an edge that all have permitted, a row
+//! without one has just joined: it too gets its last cut again, and is not late.
+//!
+//! **Rolling back.** In a revocable zone the word `closing` counts roll-backs beside the era. A roll-back raises the count by a CAS from
+//! a word that says that no edge has begun; an edge begins by a CAS from the word under which it has seen all permits. One of the
+//! two comes first, and the other finds another word. A writer that finds the count raised forgets what is not sealed, takes its permit back,
+//! and only then says that it has rolled back: until then its permit counts for nothing.
+
+use super::order::{
+    CLOSING_BEGIN, CLOSING_SEE, PERMIT_FENCE, PERMIT_SEE, PERMIT_SET, RELAXED, ROLLED_SEE, ROLLED_SET, STATE_SEE,
+};
+use super::sequencer::{self, Cut, Proposal, ROLL_BITS, Races, STRADDLED};
+use super::view::Zone;
+use crate::layout::lane::MAX_VERSION;
+use crate::layout::zone::{Header, Pace, ROW_OPEN, Reason, Row};
+
+const GIVEN: u64 = 1 << 46;
+const ERA_SHIFT: u32 = 47;
+const ROLLS: u64 = (1 << ROLL_BITS) - 1;
+/// Of the `round` word: the time.
+const TIME: u64 = (1 << 48) - 1;
+/// How often an edge begins anew when roll-backs come between.
+const TRIES: u32 = 64;
+
+/// A permit for `era`, with the commits up to `version`.
+const fn permit_word(era: u64, version: u64) -> u64 {
+    era << ERA_SHIFT | GIVEN | version
+}
+
+/// The version that a permit for `era` names; `None`: the word is no permit for it. (The era is compared in its last 17 bits.)
+const fn permitted(word: u64, era: u64) -> Option<u64> {
+    if word & !MAX_VERSION == permit_word(era, 0) { Some(word & MAX_VERSION) } else { None }
+}
+
+/// The version that a row's permit for `era` names, if it was given.
+pub fn permit_of(row: &Row, era: u64) -> Option<u64> {
+    permitted(row.permit.load(PERMIT_SEE.get()), era)
+}
+
+/// Gives the row's permit for the era that is open, with all commits up to `version`; the era's number. Then [`pass`].
+pub fn permit(zone: Zone<'_>, row: &Row, version: u64) -> u64 {
+    let era = zone.generation() + 1;
+    row.permit.store(permit_word(era, version), PERMIT_SET.get());
+    PERMIT_FENCE.fence();
+    era
+}
+
+/// A row's writer has gone and its state says so: before [`pass`].
+pub fn departure_fence() {
+    PERMIT_FENCE.fence();
+}
+
+/// Whether the permit of a sealed era was taken, and did not come too late: `None` if the generation ring has forgotten it.
+pub fn was_taken(zone: Zone<'_>, era: u64, row: usize, version: u64) -> Option<bool> {
+    match sequencer::cut(zone, era, row) {
+        Cut::Version(cut) => Some(cut >= version),
+        Cut::NoRow => Some(false),
+        Cut::Gone => None,
+    }
+}
+
+/// Notes when the first permit for `era` was given, unless that is known.
+pub fn start_round(zone: Zone<'_>, era: u64, clock: impl Fn() -> Option<u64>) {
+    let round = &zone.header.round.0;
+    // Relaxed throughout: the word is a number of its own.
+    let found = round.load(RELAXED.get());
+    if found >> 48 != era & 0xffff || found == 0 {
+        if let Some(now) = clock() {
+            let _ = round.compare_exchange(found, era << 48 | now & TIME, RELAXED.get(), RELAXED.get());
+        }
+    }
+}
+
+/// When the first permit for the open era was given, in microseconds of the monotonic clock; `None`: nobody has given one.
+pub fn round_began(zone: Zone<'_>) -> Option<u64> {
+    let era = zone.generation() + 1;
+    let found = zone.header.round.0.load(RELAXED.get());
+    (found != 0 && found >> 48 == era & 0xffff).then_some(found & TIME)
+}
+
+/// Whether a row's permit counts under this number of roll-backs.
+fn counts(zone: Zone<'_>, row: &Row, rolls: u64) -> bool {
+    zone.geometry.pace != Pace::Revocable || row.rolled.load(ROLLED_SEE.get()) == rolls
+}
+
+/// Whether some writer has given its permit for `era`, and every one that is waited for has.
+fn all_permit(zone: Zone<'_>, era: u64, rolls: u64) -> bool {
+    // Relaxed: a row that is not counted yet is waited for in the next era.
+    let high = zone.header.high.0.rows.load(RELAXED.get()) as usize;
+    let mut any = false;
+    for row in zone.rows.iter().take(high) {
+        if row.state.load(STATE_SEE.get()) != ROW_OPEN || row.joined.load(RELAXED.get()) > era {
+            continue;
+        }
+        // The roll-back first: a permit of before it was taken back before that.
+        if !counts(zone, row, rolls) || permit_of(row, era).is_none() {
+            return false;
+        }
+        any = true;
+    }
+    any
+}
+
+/// Seals the open era if all have permitted it ([`Reason::Permits`]), or whatever they have (any other reason), or if an edge has begun
+/// already; its number, or `None`: some have not given their permit.
+pub fn pass(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>, races: &mut Races) -> Option<u64> {
+    let generation = zone.generation();
+    let era = generation + 1;
+    let mut rolls = None;
+    for _ in 0..TRIES {
+        let word = zone.header.closing.0.load(CLOSING_SEE.get());
+        if word >> ROLL_BITS >= era {
+            rolls = Some(word & ROLLS);
+            break;
+        }
+        if proposal.reason == Reason::Permits && !all_permit(zone, era, word & ROLLS) {
+            return None;
+        }
+        let begun = era << ROLL_BITS | word & ROLLS;
+        // Relaxed when lost: looks again.
+        if zone.header.closing.0.compare_exchange(word, begun, CLOSING_BEGIN.get(), RELAXED.get()).is_ok() {
+            rolls = Some(word & ROLLS);
+            break;
+        }
+    }
+    let rolls = rolls?;
+    let _ = sequencer::finish(zone, generation, proposal, clock, races, |index, row, reason| {
+        if counts(zone, row, rolls)
+            && let Some(version) = permit_of(row, era)
+        {
+            return Ok(version);
+        }
+        if row.state.load(STATE_SEE.get()) != ROW_OPEN {
+            // Its lanes have their ends; nothing comes after them.
+            return Ok(row.version.load(super::order::COMMIT_SEE.get()) & MAX_VERSION);
+        }
+        let last = sequencer::last_cut(zone, generation, index)?;
+        let is_late = reason == Some(Reason::Deadline) && row.joined.load(RELAXED.get()) <= era;
+        Ok(if is_late { last | STRADDLED } else { last })
+    });
+    Some(era)
+}
+
+/// The era that is open can not be rolled back: an edge has begun to seal it, or the writer has given its permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLate;
+
+/// Rolls the open era back for everybody, on behalf of `row`, which has not given its permit: how often that has happened now.
+pub fn roll_back(zone: Zone<'_>, row: &Row) -> Result<u64, TooLate> {
+    for _ in 0..TRIES {
+        let word = zone.header.closing.0.load(CLOSING_SEE.get());
+        let era = zone.generation() + 1;
+        if word >> ROLL_BITS >= era || permit_of(row, era).is_some() {
+            return Err(TooLate);
+        }
+        let rolls = (word + 1) & ROLLS;
+        // Relaxed when lost: looks again.
+        let raised = word & !ROLLS | rolls;
+        if zone.header.closing.0.compare_exchange(word, raised, CLOSING_BEGIN.get(), RELAXED.get()).is_ok() {
+            // The round begins anew.
+            zone.header.round.0.store(0, RELAXED.get());
+            return Ok(rolls);
+        }
+    }
+    Err(TooLate)
+}
+
+/// A writer has forgotten what was not sealed: its permit is taken back, and then it counts again.
+pub fn rolled_back(row: &Row, rolls: u64) {
+    // Relaxed: before the next, which publishes it.
+    row.permit.store(0, RELAXED.get());
+    row.rolled.store(rolls, ROLLED_SET.get());
+}
+
+/// How often the open era was rolled back, modulo 2^16.
+pub fn rolls(header: &Header) -> u64 {
+    sequencer::closing(header).1
+}

@@ -25,6 +25,33 @@ pub enum Error {
     /// Outcome: a writer has left or died, and all it had published was read. Told once for each of its lanes.
     #[error("{0}")]
     Closed(Box<Closed>),
+    /// Outcome: the zone is halted, and this writer does not wait for the end of that. Nothing was published.
+    #[error("the zone is halted: nothing was published; go on when it is released")]
+    Halted,
+    /// Outcome: the era that is open was rolled back, by this participant or another: nothing published since the last edge is left. Told once.
+    #[error("the open era was rolled back: nothing published since the last edge is left; do this round's work again")]
+    RolledBack,
+    /// Outcome: a participant asks everybody to finish and commit now. Told once for each time, to readers that want to know.
+    #[error("a participant asks everybody to finish and commit now")]
+    Early,
+    /// Outcome: the era that was asked for is not there, or not whole, any more (or not yet). The reader is where it was.
+    #[error("era {era} is not to be had: {}", oldest_text(*.oldest, *.generation))]
+    Gone {
+        /// The era that was asked for.
+        era: u64,
+        /// The oldest era that is still whole; `None`: no sealed one is.
+        oldest: Option<u64>,
+        /// The last sealed era.
+        generation: u64,
+    },
+    /// Outcome: the deadline passed before every reader had done with an era.
+    #[error("era {era} is not done with: {}", laggards_text(.laggards))]
+    Laggards {
+        /// The era.
+        era: u64,
+        /// Who has not done with it.
+        laggards: Vec<Laggard>,
+    },
     /// The handle was made before a `fork` and used in the child, which shares none of its memory.
     #[error("this handle belongs to the process before the fork: connect anew in the child")]
     Forked,
@@ -76,6 +103,34 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn oldest_text(oldest: Option<u64>, generation: u64) -> String {
+    match oldest {
+        Some(oldest) => {
+            format!("the oldest that is whole is {oldest}, the last sealed one {generation}; ask for one from there on")
+        }
+        None => format!("no sealed era is whole, the last one is {generation}; ask for the latest"),
+    }
+}
+
+fn laggards_text(laggards: &[Laggard]) -> String {
+    let name = |laggard: &Laggard| {
+        let Laggard { name, pid, taken } = laggard;
+        format!("reader `{name}` (process {pid}) is at era {taken}")
+    };
+    laggards.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// A reader that has not done with an era; see [`Error::Laggards`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Laggard {
+    /// Its name; empty if the broker can not be asked.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+    /// The last era that it has done with.
+    pub taken: u64,
 }
 
 /// A lane that has come to its end; see [`Error::Closed`].
@@ -164,6 +219,16 @@ codes! {
     Io = 16, "the operating system refused";
     /// An internal limit or a bug, caught at the boundary.
     Internal = 17, "internal error";
+    /// The zone is halted.
+    Halted = 18, "the zone is halted";
+    /// The open era was rolled back.
+    RolledBack = 19, "the open era was rolled back";
+    /// A participant asks everybody to finish and commit now.
+    Early = 20, "a participant asks everybody to finish and commit now";
+    /// An era is not there, or not whole, any more.
+    Gone = 21, "that era is not to be had any more, or not yet";
+    /// Some readers have not done with an era.
+    Laggards = 22, "some readers have not done with that era";
 }
 
 impl Code {
@@ -180,6 +245,11 @@ impl Error {
             Error::Full { .. } => Code::Full,
             Error::Timeout => Code::Timeout,
             Error::Closed(_) => Code::Closed,
+            Error::Halted => Code::Halted,
+            Error::RolledBack => Code::RolledBack,
+            Error::Early => Code::Early,
+            Error::Gone { .. } => Code::Gone,
+            Error::Laggards { .. } => Code::Laggards,
             Error::Forked => Code::Forked,
             Error::TooLarge { .. } => Code::TooLarge,
             Error::Invalid(_) => Code::Invalid,

@@ -12,7 +12,7 @@ use syncline::ring::lane::{Peek, Reader, starts};
 use syncline::ring::order::RELAXED;
 use syncline::ring::recovery;
 
-const GEOMETRY: Geometry = Geometry { writers: 1, eras: 4, entries: 1 };
+const GEOMETRY: Geometry = Geometry { writers: 1, eras: 4, entries: 1, pace: syncline::Pace::Free };
 
 struct Target {
     lane: LaneMap,

@@ -43,6 +43,7 @@ impl Registry {
             }
         }
         check_room("lanes of the zone", zone.lanes.len(), 1, self.limits.lanes)?;
+        let capacity = capacity.max(history(zone.policy.keep_bytes));
         let (capacity, max_payload) = ring_size(&ty, capacity, max_payload, self.limits.lane_bytes)?;
         let zone_name = zone.name.clone();
 
@@ -75,6 +76,7 @@ impl Registry {
             max_payload,
             align,
             state,
+            whole_without: None,
             entries,
         };
         self.lanes.insert(number, lane);
@@ -178,7 +180,7 @@ impl Registry {
         for number_of_reader in subscribed {
             let Some(reader) = self.readers.get_mut(&number_of_reader) else { continue };
             let entry = zone.entries.insert(()).ok_or_else(lost)?;
-            zone.segments.enter(entry, number, reader.owner);
+            zone.segments.enter(entry, number, reader.owner, reader.takes_eras);
             lane.entries.insert(entry, number_of_reader);
             reader.entries.insert(entry, number);
             told.push((reader.owner.client, number_of_reader, entry));
@@ -186,7 +188,12 @@ impl Registry {
         let info = lane.info(number, channel);
         for (client, reader, entry) in told {
             let lane = info.clone();
-            post.post(client, 0, Tell::LaneAdded { reader, entry, lane, version: 0 }, vec![Fd::ReadOnly(fd.clone())]);
+            post.post(
+                client,
+                0,
+                Tell::LaneAdded { reader, entry, lane, version: 0, ended: None },
+                vec![Fd::ReadOnly(fd.clone())],
+            );
         }
         zone.segments.announce();
         Ok(())
@@ -210,6 +217,11 @@ impl Lane {
             ty: channel.ty.clone().unwrap_or_else(TypeDesc::bytes),
         }
     }
+}
+
+/// The ring that holds `keep` bytes of history beside as many new ones; 0: whatever is usual.
+fn history(keep: u64) -> u64 {
+    if keep == 0 { 0 } else { keep.saturating_mul(2).max(DEFAULT_CAPACITY) }
 }
 
 /// Bytes of the ring and of the largest payload, for what was asked.

@@ -4,6 +4,7 @@ use super::registry::{LaneState, Owner, Registry, Zone};
 use super::segments::ZoneSegments;
 use super::session::Post;
 use crate::layout::lane::segment_size;
+use crate::os::clock::monotonic_us;
 use crate::os::socket::MAX_PACKET;
 use crate::wire::{ChannelInfo, LaneUse, ReaderInfo, Tell, WriterInfo, ZoneInfo};
 
@@ -41,6 +42,9 @@ impl Registry {
             pid: writer.owner.pid,
             uid: writer.owner.uid,
             version: zone.segments.version(writer.row),
+            open_batch: zone.segments.row_state(writer.row).0,
+            straddles: zone.segments.row_state(writer.row).1,
+            permits: zone.segments.row_state(writer.row).2,
         });
         let lanes = lanes.into_iter().map(|(number, lane)| LaneUse {
             lane: number,
@@ -50,7 +54,8 @@ impl Registry {
             capacity: lane.capacity,
             max_payload: lane.max_payload,
             readers: count(lane.entries.len()),
-            ended: matches!(lane.state, LaneState::Ended),
+            ended: lane.state.is_over(),
+            kept: matches!(lane.state, LaneState::Kept(_)),
         });
         let readers = zone.readers.iter().filter_map(|number| Some((*number, self.readers.get(number)?)));
         let readers = readers.map(|(number, reader)| ReaderInfo {
@@ -61,6 +66,7 @@ impl Registry {
             synced: reader.synced,
             channels: reader.channels.clone(),
             lanes: count(reader.entries.len()),
+            taken: reader.entries.keys().filter_map(|&entry| zone.segments.taken(entry)).min(),
         });
         let mut writers: Vec<_> = writers.collect();
         writers.sort_by_key(|writer| writer.row);
@@ -68,7 +74,11 @@ impl Registry {
             name: zone.name.clone(),
             zone: zone.number,
             geometry: zone.geometry,
+            policy: zone.policy,
+            created: zone.created,
+            halted: zone.segments.is_halted(monotonic_us()),
             generation: zone.segments.generation(),
+            last_edge: zone.segments.last_edge(),
             bytes: ZoneSegments::bytes(&zone.geometry) + lane_bytes,
             entries: count(zone.entries.len()),
             channels: channels.collect(),

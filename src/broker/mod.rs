@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `registry` | the books: zones, channels, writers, lanes, readers |
 //! | `writers`, `lanes`, `readers` | what is done for each of them, and in which order |
+//! | `edges` | edges that come by themselves, halts, the past |
 //! | `reaper` | the dead and the disconnected |
 //! | `notify`, `listing` | telling who is there |
 //! | `segments` | shared memory: making it, and the calls into `ring` |
@@ -20,6 +21,7 @@
 //! and nothing else. Everything that is handed to a client is announced in shared memory only after the packet was sent, so
 //! whoever sees the announcement and then looks at its socket finds it.
 
+mod edges;
 mod lanes;
 mod listing;
 mod notify;
@@ -36,10 +38,12 @@ mod tests;
 mod thread;
 mod writers;
 
+pub(crate) use edges::HALT_LEASE_US;
 pub use quota::Limits;
 pub use thread::{BrokerThread, Stats, Stopper};
 
 use crate::error::{Code, Error, Result};
+use crate::os::clock::monotonic_us;
 use crate::os::socket::{BindError, Conn, Listener, MAX_PACKET};
 use crate::os::{paths, process};
 use crate::wire::{self, Reply, Tell};
@@ -172,6 +176,7 @@ impl Broker {
                 self.bury(client);
             }
             self.registry.work(&mut self.sessions);
+            self.registry.tick(&mut self.sessions);
             self.tidy();
             self.publish_stats();
         }
@@ -180,11 +185,15 @@ impl Broker {
     /// How long there is nothing to do unless something happens.
     fn patience(&self) -> EpollTimeout {
         if self.registry.has_work() {
-            EpollTimeout::ZERO
-        } else if self.paused {
-            EpollTimeout::from(PAUSE)
-        } else {
-            EpollTimeout::NONE
+            return EpollTimeout::ZERO;
+        }
+        let now = monotonic_us();
+        // Rounded up: waking before it is due would be in vain.
+        let due = self.registry.next_due(now).map(|due| due.saturating_sub(now).div_ceil(1000));
+        let pause = self.paused.then_some(u64::from(PAUSE));
+        match due.into_iter().chain(pause).min() {
+            Some(wait) => EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX)),
+            None => EpollTimeout::NONE,
         }
     }
 

@@ -9,6 +9,7 @@ use super::segments::{Fd, map_lane};
 use super::session::Post;
 use super::writers::twice;
 use crate::error::{Code, Result};
+use crate::layout::zone::Pace;
 use crate::ring::floor::JoinError;
 use crate::wire::{LaneInfo, PresenceKind, PresenceWhat, Tell, Wanted, ZoneOptions, check_name};
 use std::collections::BTreeSet;
@@ -23,7 +24,10 @@ pub(super) struct ReaderAsked {
     pub(super) name: String,
     pub(super) channels: Vec<Wanted>,
     pub(super) must_exist: bool,
+    /// Also what is kept of writers that have gone.
+    pub(super) past: bool,
     pub(super) synced: bool,
+    pub(super) marked: bool,
 }
 
 /// A lane that a new reader has joined.
@@ -31,6 +35,8 @@ struct Joined {
     entry: u32,
     lane: LaneInfo,
     fd: Arc<OwnedFd>,
+    /// It is kept: whether its writer died.
+    ended: Option<bool>,
 }
 
 impl Registry {
@@ -54,6 +60,14 @@ impl Registry {
             return Err(refused(Code::Unknown, text));
         }
         let zone = self.zone_for(&asked.zone, asked.options)?;
+        let is_revocable = |zone: &super::registry::Zone| zone.geometry.pace == Pace::Revocable;
+        if !asked.synced && self.zones.get(&zone).is_some_and(is_revocable) {
+            self.settle_zone(zone);
+            return Err(invalid(format!(
+                "reader `{}`: expected a synced one, since the eras of zone `{}` can be rolled back, found a live one; open it synced",
+                asked.name, asked.zone
+            )));
+        }
         let opened = self.subscribe(owner, id, zone, asked, post);
         self.settle_zone(zone);
         opened
@@ -66,7 +80,8 @@ impl Registry {
             channels.push(self.declare_channel(zone, channel, ty.as_ref(), post)?);
         }
         let number = self.next_number();
-        let joined = match self.join_lanes(owner, zone, number, &channels) {
+        let takes_eras = asked.synced || asked.marked;
+        let joined = match self.join_lanes(owner, zone, number, &channels, asked.past, takes_eras) {
             Ok(joined) => joined,
             Err(error) => {
                 channels.into_iter().for_each(|index| self.settle_channel(zone, index, post));
@@ -82,17 +97,21 @@ impl Registry {
         }
         zone.readers.insert(number);
         let entries = joined.iter().map(|joined| (joined.entry, joined.lane.lane)).collect();
-        let ReaderAsked { name, synced, .. } = asked;
+        let ReaderAsked { name, synced, channels: wanted, .. } = asked;
+        let asked_names: Vec<String> = wanted.into_iter().map(|wanted| wanted.channel).collect();
         tracing::info!(zone = zone.name, reader = name, pid = owner.pid, synced, "reader came");
 
         let client = owner.client;
         let generation = zone.segments.generation();
-        let told = Tell::Reader { zone: zone_number, reader: number, geometry: zone.geometry, generation };
+        let (geometry, policy) = (zone.geometry, zone.policy);
+        let names = asked_names.iter();
+        let whole_from = names.filter_map(|name| zone.gone.get(name)).copied().max().unwrap_or(0).max(zone.gone_before);
+        let told = Tell::Reader { zone: zone_number, reader: number, geometry, policy, generation, whole_from };
         post.post(client, id, told, zone.segments.for_reader().into());
         let lanes = joined.len() as u32;
-        for Joined { entry, lane, fd } in joined {
+        for Joined { entry, lane, fd, ended } in joined {
             let version = zone.segments.version(lane.row);
-            let told = Tell::LaneAdded { reader: number, entry, lane, version };
+            let told = Tell::LaneAdded { reader: number, entry, lane, version, ended };
             post.answer(client, id, told, vec![Fd::ReadOnly(fd)]);
         }
         post.answer(client, id, Tell::ReaderOpen { reader: number, lanes }, Vec::new());
@@ -112,8 +131,10 @@ impl Registry {
             self.notify.subscribed(&zone.name, &channel.name, count, post);
         }
         self.owned_by(client).readers.insert(number);
-        self.readers
-            .insert(number, Reader { owner, zone: zone_number, name, synced, connected: true, channels, entries });
+        self.readers.insert(
+            number,
+            Reader { owner, zone: zone_number, name, synced, takes_eras, connected: true, channels, entries },
+        );
         Ok(())
     }
 
@@ -125,8 +146,7 @@ impl Registry {
         for Wanted { channel: name, ty } in &asked.channels {
             let found = zone.find_channel(name, ty.as_ref())?;
             new += usize::from(found.is_none());
-            let is_written =
-                |number: &u64| self.lanes.get(number).is_some_and(|lane| !matches!(lane.state, LaneState::Ended));
+            let is_written = |number: &u64| self.lanes.get(number).is_some_and(|lane| !lane.state.is_over());
             let has_writer = found.is_some_and(|(_, channel)| channel.lanes.iter().any(is_written));
             if asked.must_exist && !has_writer {
                 let text = format!(
@@ -140,14 +160,27 @@ impl Registry {
     }
 
     /// Joins a reader to all lanes of its channels that are in use.
-    fn join_lanes(&mut self, owner: Owner, zone: u64, reader: u64, channels: &[u32]) -> Result<Vec<Joined>> {
+    fn join_lanes(
+        &mut self,
+        owner: Owner,
+        zone: u64,
+        reader: u64,
+        channels: &[u32],
+        past: bool,
+        takes_eras: bool,
+    ) -> Result<Vec<Joined>> {
         let zone = self.zones.get_mut(&zone).ok_or_else(lost)?;
         let mut open = Vec::new();
         for channel in channels.iter().filter_map(|index| zone.channels.get(*index)) {
             for &number in &channel.lanes {
                 let lane = self.lanes.get(&number).ok_or_else(lost)?;
-                if let LaneState::Open(fd) = &lane.state {
-                    open.push((number, fd.clone(), lane.info(number, channel)));
+                match &lane.state {
+                    LaneState::Open(fd) => open.push((number, fd.clone(), lane.info(number, channel), None)),
+                    LaneState::Kept(kept) if past => {
+                        let over = Some((kept.end, kept.died));
+                        open.push((number, kept.fd.clone(), lane.info(number, channel), over));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -156,10 +189,10 @@ impl Registry {
 
         let mut joined = Vec::new();
         let mut failed = None;
-        for (number, fd, lane) in open {
+        for (number, fd, lane, over) in open {
             let entry = zone.entries.insert(()).ok_or_else(lost)?;
             let attempt = match map_lane(fd.as_fd(), lane.capacity) {
-                Ok(map) => zone.segments.join(entry, number, &map, owner).map_err(|error| match error {
+                Ok(map) => zone.segments.join(entry, number, &map, owner, takes_eras).map_err(|error| match error {
                     // Nothing sound can be read there.
                     JoinError::Corrupt => None,
                     JoinError::Overrun => Some(refused(
@@ -174,7 +207,12 @@ impl Registry {
                 Err(error) => Err(Some(system("mapping a lane", error))),
             };
             match attempt {
-                Ok(_) => joined.push(Joined { entry, lane, fd }),
+                Ok(_) => {
+                    if let Some((end, _)) = over {
+                        zone.segments.set_end(entry, end);
+                    }
+                    joined.push(Joined { entry, lane, fd, ended: over.map(|(_, died)| died) });
+                }
                 Err(why) => {
                     zone.segments.leave(entry);
                     zone.entries.remove(entry);
@@ -186,7 +224,8 @@ impl Registry {
                 }
             }
         }
-        for &Joined { entry, ref lane, .. } in &joined {
+        for Joined { entry, lane, .. } in &joined {
+            let entry = *entry;
             if failed.is_some() {
                 zone.segments.leave(entry);
                 zone.entries.remove(entry);

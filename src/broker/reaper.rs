@@ -11,6 +11,9 @@ impl Registry {
     pub(super) fn bury(&mut self, client: u64, post: &mut dyn Post) {
         self.notify.forget(client);
         let Some(owned) = self.owned.remove(&client) else { return };
+        for number in owned.halts {
+            self.end_halt(client, number);
+        }
         // Readers first, so that the ends of its lanes are not written for itself.
         for number in owned.readers {
             self.close_reader(number, true, post);

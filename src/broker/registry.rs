@@ -3,6 +3,7 @@
 //! Everything has a number, unique in this broker and never 0, and refers to the rest by number. A zone is made by the first
 //! who names it and goes with the last writer and reader; a channel likewise, within its zone.
 
+use super::edges::{Timing, policy_for};
 use super::notify::{self, Notify};
 use super::quota::{Ledger, Limits, check_room, refused, system};
 use super::segments::ZoneSegments;
@@ -10,15 +11,15 @@ use super::session::Post;
 use super::slots::Slots;
 use crate::error::{Code, Error, Result};
 use crate::layout::lane::segment_size;
-use crate::layout::zone::Geometry;
+use crate::layout::zone::{Geometry, MAX_ERAS, Pace};
 use crate::os::memfd::Segment;
-use crate::wire::{PresenceKind, PresenceWhat, TypeDesc, ZoneOptions, check_name};
+use crate::wire::{Policy, PresenceKind, PresenceWhat, TypeDesc, ZoneOptions, check_name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// The shape of a zone if nobody says otherwise.
-const DEFAULT_GEOMETRY: Geometry = Geometry { writers: 64, eras: 64, entries: 1024 };
+const DEFAULT_GEOMETRY: Geometry = Geometry { writers: 64, eras: 64, entries: 1024, pace: Pace::Free };
 
 /// The process behind a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub(super) struct Zone {
     pub(super) number: u64,
     pub(super) name: String,
     pub(super) geometry: Geometry,
+    pub(super) policy: Policy,
+    /// It stays when nobody is in it.
+    pub(super) created: bool,
     pub(super) segments: ZoneSegments,
     /// Rows in use or used up.
     pub(super) rows: Slots<()>,
@@ -45,6 +49,12 @@ pub(super) struct Zone {
     pub(super) writers: BTreeSet<u64>,
     pub(super) lanes: BTreeSet<u64>,
     pub(super) readers: BTreeSet<u64>,
+    /// Edges that come by themselves, and a halt.
+    pub(super) timing: Timing,
+    /// By channel: of the eras before this one, lanes have gone.
+    pub(super) gone: BTreeMap<String, u64>,
+    /// The same for all channels, once there are too many to tell apart.
+    pub(super) gone_before: u64,
 }
 
 #[derive(Debug)]
@@ -79,6 +89,8 @@ pub(super) struct Lane {
     pub(super) max_payload: u64,
     pub(super) align: u32,
     pub(super) state: LaneState,
+    /// Its writer is gone and had published something: the first era of which nothing is missing once this lane is gone.
+    pub(super) whole_without: Option<u64>,
     /// The reader of each of its entries.
     pub(super) entries: BTreeMap<u32, u64>,
 }
@@ -94,6 +106,25 @@ pub(super) enum LaneState {
     Open(Arc<OwnedFd>),
     /// Its writer is gone. Stays until its readers have drained it.
     Ended,
+    /// Its writer is gone. Stays until so many eras have been sealed since; readers that come before get it, too.
+    Kept(Kept),
+}
+
+/// A lane whose writer is gone, for those who want the past.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) end: u64,
+    pub(super) died: bool,
+    /// The generation when its writer had gone.
+    pub(super) since: u64,
+}
+
+impl LaneState {
+    /// Whether its writer is gone.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, LaneState::Ended | LaneState::Kept(_))
+    }
 }
 
 #[derive(Debug)]
@@ -102,6 +133,8 @@ pub(super) struct Reader {
     pub(super) zone: u64,
     pub(super) name: String,
     pub(super) synced: bool,
+    /// It is told of edges: synced, or live with markers.
+    pub(super) takes_eras: bool,
     /// It can be told of new lanes.
     pub(super) connected: bool,
     pub(super) channels: Vec<u32>,
@@ -114,6 +147,8 @@ pub(super) struct Reader {
 pub(super) struct Owned {
     pub(super) writers: BTreeSet<u64>,
     pub(super) readers: BTreeSet<u64>,
+    /// Zones that it has halted.
+    pub(super) halts: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -174,9 +209,22 @@ impl Registry {
         if let Some(owned) = self.owned.get_mut(&client) {
             owned.writers.remove(&number);
             owned.readers.remove(&number);
-            if owned.writers.is_empty() && owned.readers.is_empty() {
-                self.owned.remove(&client);
-            }
+        }
+        self.forget_if_idle(client);
+    }
+
+    /// Forgets that a connection has halted a zone.
+    pub(super) fn disown_halt(&mut self, client: u64, zone: u64) {
+        if let Some(owned) = self.owned.get_mut(&client) {
+            owned.halts.remove(&zone);
+        }
+        self.forget_if_idle(client);
+    }
+
+    fn forget_if_idle(&mut self, client: u64) {
+        let is_idle = |owned: &Owned| owned.writers.is_empty() && owned.readers.is_empty() && owned.halts.is_empty();
+        if self.owned.get(&client).is_some_and(is_idle) {
+            self.owned.remove(&client);
         }
     }
 
@@ -187,16 +235,19 @@ impl Registry {
         check_name("zone", name).map_err(invalid)?;
         if let Some(number) = self.zone_names.get(name) {
             let zone = self.zones.get(number).ok_or_else(lost)?;
-            check_options(name, zone.geometry, options)?;
+            check_options(name, zone, options)?;
             return Ok(*number);
         }
         let or = |asked, default| if asked == 0 { default } else { asked };
+        let eras = DEFAULT_GEOMETRY.eras.max(options.policy.keep_eras.saturating_add(2)).min(MAX_ERAS);
         let geometry = Geometry {
             writers: or(options.writers, DEFAULT_GEOMETRY.writers),
-            eras: or(options.eras, DEFAULT_GEOMETRY.eras),
+            eras: or(options.eras, eras.next_power_of_two()),
             entries: or(options.entries, DEFAULT_GEOMETRY.entries),
+            pace: options.pace.unwrap_or(DEFAULT_GEOMETRY.pace),
         };
         check_geometry(name, geometry)?;
+        let policy = policy_for(name, &geometry, options.policy)?;
         check_room("zones", self.zones.len(), 1, self.limits.zones)?;
         let bytes = ZoneSegments::bytes(&geometry);
         self.ledger.reserve(bytes)?;
@@ -209,6 +260,8 @@ impl Registry {
             number,
             name: name.to_owned(),
             geometry,
+            policy,
+            created: false,
             segments,
             rows: Slots::new(geometry.writers),
             channels: Slots::new(self.limits.channels),
@@ -217,6 +270,9 @@ impl Registry {
             writers: BTreeSet::new(),
             lanes: BTreeSet::new(),
             readers: BTreeSet::new(),
+            timing: Timing::new(&policy),
+            gone: BTreeMap::new(),
+            gone_before: 0,
         };
         tracing::info!(zone = name, "zone made");
         self.zones.insert(number, zone);
@@ -224,9 +280,11 @@ impl Registry {
         Ok(number)
     }
 
-    /// Lets a zone go if nobody is left in it.
+    /// Lets a zone go if nobody is left in it, and nothing is kept there.
     pub(super) fn settle_zone(&mut self, number: u64) {
-        let is_left = |zone: &mut Zone| zone.writers.is_empty() && zone.readers.is_empty();
+        let is_left = |zone: &mut Zone| {
+            zone.writers.is_empty() && zone.readers.is_empty() && zone.lanes.is_empty() && !zone.created
+        };
         if self.zones.get_mut(&number).is_some_and(is_left)
             && let Some(zone) = self.zones.remove(&number)
         {
@@ -292,8 +350,12 @@ impl Registry {
         if let Some(writer) = self.writers.get_mut(&lane.writer) {
             writer.lanes.remove(&number);
         }
+        let most = self.limits.channels as usize;
         if let Some(zone) = self.zones.get_mut(&lane.zone) {
             zone.lanes.remove(&number);
+            if let Some(whole_from) = lane.whole_without {
+                zone.forget_before(lane.channel, whole_from, most);
+            }
             if let Some(channel) = zone.channels.get_mut(lane.channel) {
                 channel.lanes.remove(&number);
             }
@@ -309,7 +371,7 @@ impl Registry {
         }
         if let Some(lane) = self.lanes.get_mut(&lane_number) {
             lane.entries.remove(&entry);
-            if matches!(lane.state, LaneState::Ended) && lane.entries.is_empty() {
+            if lane.entries.is_empty() && self.has_passed(lane_number) {
                 self.drop_lane(lane_number, post);
             }
         }
@@ -317,6 +379,20 @@ impl Registry {
 }
 
 impl Zone {
+    /// A lane of this channel goes: of the eras before `whole_from` something is missing.
+    fn forget_before(&mut self, channel: u32, whole_from: u64, most: usize) {
+        let Some(channel) = self.channels.get(channel) else { return };
+        // What the generation ring has forgotten is not to be had in any case.
+        let remembered = (self.segments.generation() + 2).saturating_sub(self.geometry.eras.into());
+        self.gone.retain(|_, whole_from| *whole_from > remembered);
+        if self.gone.len() >= most {
+            self.gone_before = self.gone.values().copied().max().unwrap_or(0).max(self.gone_before);
+            self.gone.clear();
+        }
+        let known = self.gone.entry(channel.name.clone()).or_default();
+        *known = whole_from.max(*known);
+    }
+
     /// The channel of this name, if it is there and of this type.
     pub(super) fn find_channel(&self, name: &str, ty: Option<&TypeDesc>) -> Result<Option<(u32, &Channel)>> {
         check_name("channel", name).map_err(invalid)?;
@@ -339,21 +415,33 @@ impl Zone {
     }
 }
 
-fn check_options(name: &str, has: Geometry, asked: ZoneOptions) -> Result<()> {
+fn check_options(name: &str, zone: &Zone, asked: ZoneOptions) -> Result<()> {
+    let (has, policy) = (zone.geometry, zone.policy);
     let pairs = [
-        ("writers", has.writers, asked.writers),
-        ("eras", has.eras, asked.eras),
-        ("reader entries", has.entries, asked.entries),
+        ("writers", u64::from(has.writers), u64::from(asked.writers)),
+        ("eras", has.eras.into(), asked.eras.into()),
+        ("reader entries", has.entries.into(), asked.entries.into()),
+        ("ms between clicks", policy.click_ms.into(), asked.policy.click_ms.into()),
+        ("commits between edges", policy.commits, asked.policy.commits),
+        ("bytes between edges", policy.bytes, asked.policy.bytes),
+        ("ms of deadline", policy.deadline_ms.into(), asked.policy.deadline_ms.into()),
+        ("eras to keep", policy.keep_eras.into(), asked.policy.keep_eras.into()),
+        ("bytes to keep", policy.keep_bytes, asked.policy.keep_bytes),
     ];
-    match pairs.into_iter().find(|&(_, has, asked)| asked != 0 && asked != has) {
-        None => Ok(()),
-        Some((what, expected, found)) => Err(refused(
+    let differ = |expected: String, found: String, neutral: &str| {
+        refused(
             Code::Mismatch,
             format!(
-                "zone `{name}`: expected {expected} {what}, as it was made with, found {found}; ask for that, or for 0 to take \
-                 what it has"
+                "zone `{name}`: expected {expected}, as it was made with, found {found}; ask for that, or for {neutral} to take what it has"
             ),
-        )),
+        )
+    };
+    if let Some(pace) = asked.pace.filter(|pace| *pace != has.pace) {
+        return Err(differ(format!("the pace {:?}", has.pace), format!("{pace:?}"), "none"));
+    }
+    match pairs.into_iter().find(|&(_, has, asked)| asked != 0 && asked != has) {
+        None => Ok(()),
+        Some((what, expected, found)) => Err(differ(format!("{expected} {what}"), found.to_string(), "0")),
     }
 }
 
@@ -362,7 +450,7 @@ fn check_geometry(name: &str, geometry: Geometry) -> Result<()> {
     if geometry.is_valid() {
         return Ok(());
     }
-    let Geometry { writers, eras, entries } = geometry;
+    let Geometry { writers, eras, entries, .. } = geometry;
     Err(invalid(format!(
         "zone `{name}`: expected 1 to {MAX_WRITERS} writers, a power of two from {MIN_ERAS} to {MAX_ERAS} of eras, 1 to \
          {MAX_ENTRIES} reader entries, found {writers}, {eras}, {entries}"

@@ -136,8 +136,8 @@ impl Broker {
             }
             Ask::LaneMapped { lane } => registry.lane_mapped(owner, id, lane, post)?,
             // Where a reader starts is its own affair: it is joined at what is oldest, and may skip.
-            Ask::OpenReader { zone, options, name, channels, must_exist, latest: _, synced } => {
-                let asked = ReaderAsked { zone, options, name, channels, must_exist, synced };
+            Ask::OpenReader { zone, options, name, channels, must_exist, past, synced, marked } => {
+                let asked = ReaderAsked { zone, options, name, channels, must_exist, past, synced, marked };
                 registry.open_reader(owner, id, asked, post)?;
             }
             Ask::LaneDone { reader, entry } => {
@@ -162,6 +162,33 @@ impl Broker {
             Ask::Cancel { id } => registry.notify.cancel(owner.client, id),
             Ask::List => registry.list(owner, id, post),
             Ask::Sync => done(post),
+            Ask::CreateZone { zone, options } => {
+                registry.create_zone(&zone, options)?;
+                done(post);
+            }
+            Ask::RemoveZone { zone } => {
+                registry.remove_zone(&zone, post)?;
+                done(post);
+            }
+            Ask::Edge { zone, tag } => {
+                let sealed = registry.run_edge(&zone, tag)?;
+                post.post(owner.client, id, sealed, Vec::new());
+            }
+            Ask::Attach { zone } => registry.attach(owner, id, &zone, post)?,
+            Ask::HaltHeld { zone, token } => {
+                if let Err(error) = registry.halt_held(owner, zone, token) {
+                    tracing::debug!(client = owner.client, %error, "not answered");
+                }
+            }
+            Ask::HaltReleased { zone, .. } => registry.halt_released(owner.client, zone),
+            Ask::Barrier => {
+                registry.barrier()?;
+                done(post);
+            }
+            Ask::Early { zone } => {
+                registry.raise_early(zone)?;
+                done(post);
+            }
         }
         Ok(())
     }

@@ -5,16 +5,18 @@
 
 use super::registry::Owner;
 use crate::layout::lane::{MAX_VERSION, segment_size};
-use crate::layout::meeting::{self, OPEN_END};
-use crate::layout::zone::Geometry;
-use crate::os::futex;
+use crate::layout::meeting::{self, OPEN_END, TAKES_NO_ERAS};
+use crate::layout::zone::{Geometry, Pace, ROW_CLOSED, ROW_FREE, ROW_OPEN, Reason};
 use crate::os::mapping::{LaneMap, MeetingMap, ZoneMap};
 use crate::os::memfd::{MAX_NAME, Segment};
+use crate::os::{clock, futex, membarrier};
 use crate::ring::bell::{self, Fence};
 use crate::ring::floor::{self, JoinError};
 use crate::ring::recovery::{self, Finished};
-use crate::ring::sequencer::{self, Cut, Races};
+use crate::ring::sequencer::{self, Cut, Proposal, Races};
+use crate::ring::{halt, lockstep, order};
 use crate::sync::Ordering::{Relaxed, Release};
+use crate::wire::EdgeInfo;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -96,12 +98,19 @@ impl ZoneSegments {
         let row = zone.rows.get(index as usize)?;
         let version = row.version.load(Relaxed);
         if version > RETIRED {
-            row.state.store(RowState::Closed as u64, Relaxed);
+            row.state.store(ROW_CLOSED, Relaxed);
             return None;
         }
         row.pid.store(owner.pid.into(), Relaxed);
         row.start.store(owner.start, Relaxed);
-        row.state.store(RowState::Open as u64, Relaxed);
+        for word in [&row.open, &row.busy, &row.permit] {
+            word.store(0, Relaxed);
+        }
+        let (closing, rolls) = sequencer::closing(zone.header);
+        row.rolled.store(rolls, Relaxed);
+        // An edge that has begun does not wait for it.
+        row.joined.store(closing.max(zone.generation()) + 1, Relaxed);
+        row.state.store(ROW_OPEN, Release);
         // From now on edges decide a cut for it. Before the row is handed out, so before its first commit.
         zone.header.high.0.rows.fetch_max(u64::from(index) + 1, Release);
         Some(version)
@@ -112,28 +121,38 @@ impl ZoneSegments {
         if let Some(row) = self.zone_map.view().rows.get(index as usize) {
             row.pid.store(0, Relaxed);
             row.start.store(0, Relaxed);
-            row.state.store(RowState::Free as u64, Release);
+            halt::leave(row);
+            sequencer::close_batch(row);
+            row.state.store(ROW_FREE, order::STATE_SET.get());
         }
     }
 
     /// Opens an entry for a reader of a lane that nothing was published in yet.
-    pub(super) fn enter(&self, entry: u32, lane: u64, owner: Owner) {
-        if let Some(slot) = self.prepare_entry(entry, owner) {
+    pub(super) fn enter(&self, entry: u32, lane: u64, owner: Owner, takes_eras: bool) {
+        if let Some(slot) = self.prepare_entry(entry, owner, takes_eras) {
             floor::enter(self.zone_map.view(), slot, entry as usize, lane, 0);
         }
     }
 
     /// Opens an entry for a reader that joins a lane in use.
-    pub(super) fn join(&self, entry: u32, lane: u64, map: &LaneMap, owner: Owner) -> Result<u64, JoinError> {
-        let slot = self.prepare_entry(entry, owner).ok_or(JoinError::Corrupt)?;
+    pub(super) fn join(
+        &self,
+        entry: u32,
+        lane: u64,
+        map: &LaneMap,
+        owner: Owner,
+        takes_eras: bool,
+    ) -> Result<u64, JoinError> {
+        let slot = self.prepare_entry(entry, owner, takes_eras).ok_or(JoinError::Corrupt)?;
         floor::join(map.view(), self.zone_map.view(), slot, entry as usize, lane)
     }
 
-    fn prepare_entry(&self, entry: u32, owner: Owner) -> Option<&meeting::Entry> {
+    fn prepare_entry(&self, entry: u32, owner: Owner, takes_eras: bool) -> Option<&meeting::Entry> {
         let slot = self.meeting_map.view().entries.get(entry as usize)?;
         slot.end.store(OPEN_END, Relaxed);
         slot.pid.store(owner.pid.into(), Relaxed);
         slot.start.store(owner.start, Relaxed);
+        slot.taken.store(if takes_eras { self.generation() } else { TAKES_NO_ERAS }, Relaxed);
         Some(slot)
     }
 
@@ -166,6 +185,77 @@ impl ZoneSegments {
         bell::ring(&bells.synced.0, bell::ALL, Fence::Full, wake);
     }
 
+    /// The last era that the reader of an entry has done with.
+    pub(super) fn taken(&self, entry: u32) -> Option<u64> {
+        let taken = self.meeting_map.view().entries.get(entry as usize)?.taken.load(Relaxed);
+        (taken != TAKES_NO_ERAS).then_some(taken)
+    }
+
+    // ---- edges ----
+
+    fn proposal(&self, reason: Reason) -> Proposal {
+        Proposal { reason, proposer: self.zone_map.view().geometry.writers, tagged: false }
+    }
+
+    fn ring_synced(&self) {
+        bell::ring(&self.meeting_map.view().header.synced.0, bell::ALL, Fence::Full, wake);
+    }
+
+    /// The heartbeat.
+    pub(super) fn click(&self) {
+        sequencer::seal(self.zone_map.view(), &self.proposal(Reason::Click), clock::now, &mut Races::default());
+        self.ring_synced();
+    }
+
+    /// An exact edge, as the broker's own; in a lockstep zone, one that waits for nobody any more. `None`: others' overtook it.
+    pub(super) fn edge(&self, tag: Option<u64>) -> Option<u64> {
+        let zone = self.zone_map.view();
+        let races = &mut Races::default();
+        let mut proposal = self.proposal(Reason::Exact);
+        if zone.geometry.pace.is_lockstep() {
+            proposal.reason = Reason::Deadline;
+            let era = lockstep::pass(zone, &proposal, clock::now, races);
+            self.ring_synced();
+            return era;
+        }
+        if let Some(tag) = tag {
+            sequencer::propose_tag(zone, proposal.proposer, tag, clock::now, races).ok()?;
+            proposal.tagged = true;
+        }
+        let mut scratch = vec![0; zone.rows.len()];
+        let era = sequencer::edge(zone, &mut scratch, &proposal, clock::now, races).ok();
+        self.ring_synced();
+        era
+    }
+
+    /// Lockstep: seals the era if all whom it waits for have given their permit.
+    pub(super) fn pass_if_all_permit(&self) {
+        lockstep::departure_fence();
+        let zone = self.zone_map.view();
+        if zone.geometry.pace.is_lockstep() {
+            lockstep::pass(zone, &self.proposal(Reason::Permits), clock::now, &mut Races::default());
+            self.ring_synced();
+        }
+    }
+
+    /// Lockstep: when the deadline of those who have given their permit is; `None`: nobody waits.
+    pub(super) fn deadline_us(&self, deadline_ms: u32) -> Option<u64> {
+        Some(lockstep::round_began(self.zone_map.view())? + u64::from(deadline_ms) * 1000)
+    }
+
+    /// Lockstep: the deadline has passed.
+    pub(super) fn pass_by_deadline(&self) {
+        let proposal = self.proposal(Reason::Deadline);
+        lockstep::pass(self.zone_map.view(), &proposal, clock::now, &mut Races::default());
+        self.ring_synced();
+    }
+
+    /// Finishes an edge that a participant has left half-done.
+    pub(super) fn finish_edge(&self) {
+        sequencer::finish_begun(self.zone_map.view(), clock::now, &mut Races::default());
+        self.ring_synced();
+    }
+
     /// Seals what writers that are gone have left unsealed: for a zone without writers, in which nobody else would.
     pub(super) fn seal_the_rest(&self) {
         let zone = self.zone_map.view();
@@ -175,31 +265,127 @@ impl ZoneSegments {
             _ => version == 0,
         };
         let versions = (0..).zip(zone.rows).map(|(index, row)| (index, row.version.load(Relaxed)));
-        if !versions.into_iter().all(|(index, version)| is_sealed(index, version)) {
+        if versions.into_iter().all(|(index, version)| is_sealed(index, version)) {
+            return;
+        }
+        let proposal = self.proposal(Reason::Rest);
+        let races = &mut Races::default();
+        if zone.geometry.pace == Pace::Free {
             let mut scratch = vec![0; zone.rows.len()];
-            if sequencer::edge(zone, &mut scratch, &mut Races::default()).is_err() {
+            if sequencer::edge(zone, &mut scratch, &proposal, clock::now, races).is_err() {
                 tracing::warn!("edges that somebody else runs overtook the last one of a zone without writers");
             }
+        } else {
+            lockstep::pass(zone, &proposal, clock::now, races);
+        }
+        self.ring_synced();
+    }
+
+    /// The first era that has nothing of what a row has committed up to now.
+    pub(super) fn whole_without(&self, row: u32) -> u64 {
+        let zone = self.zone_map.view();
+        let generation = zone.generation();
+        let is_sealed = match sequencer::cut(zone, generation, row as usize) {
+            Cut::Version(cut) if generation > 0 => cut >= self.version(row),
+            _ => false,
+        };
+        generation + if is_sealed { 1 } else { 2 }
+    }
+
+    /// What is on record of the last sealed era.
+    pub(super) fn last_edge(&self) -> Option<EdgeInfo> {
+        let zone = self.zone_map.view();
+        let era = zone.generation();
+        let record = if era > 0 { sequencer::record(zone, era)? } else { return None };
+        let is_straddler = |&row: &u32| sequencer::straddled(zone, era, row as usize) == Some(true);
+        Some(EdgeInfo {
+            era,
+            reason: record.reason as u8,
+            time_us: record.time_us,
+            tag: record.tag,
+            straddlers: (0..record.rows).filter(is_straddler).collect(),
+        })
+    }
+
+    /// Whether a row has a batch open; over how many edges it has straddled; whether it has given its permit.
+    pub(super) fn row_state(&self, index: u32) -> (bool, u32, bool) {
+        let zone = self.zone_map.view();
+        let Some(row) = zone.rows.get(index as usize) else { return (false, 0, false) };
+        let generation = zone.generation();
+        let oldest = sequencer::oldest_era(zone, generation);
+        let straddled = |&era: &u64| sequencer::straddled(zone, era, index as usize) == Some(true);
+        let straddles = (oldest..=generation).rev().take_while(straddled).count() as u32;
+        let open = row.open.load(Relaxed) != 0;
+        (open, straddles, lockstep::permit_of(row, generation + 1).is_some())
+    }
+
+    // ---- halts and hints ----
+
+    /// Whether the zone is halted at this time.
+    pub(super) fn is_halted(&self, now_us: u64) -> bool {
+        halt::is_halted(&self.zone_map.view().header.control.0, now_us)
+    }
+
+    /// Moves the end of a halt on; false: it is over.
+    pub(super) fn renew_halt(&self, token: u64, expiry_us: u64) -> bool {
+        halt::renew(&self.zone_map.view().header.control.0, token, expiry_us)
+    }
+
+    /// Ends a halt whose owner is dead.
+    pub(super) fn release_halt(&self, token: u64) {
+        if halt::release(&self.zone_map.view().header.control.0, token) {
+            lockstep::restart_round(self.zone_map.view(), clock::now);
+        }
+        self.ring_all();
+    }
+
+    /// Asks everybody to finish and commit now.
+    pub(super) fn raise_early(&self) {
+        self.zone_map.view().header.control.0.early.fetch_add(1, Relaxed);
+        self.ring_all();
+    }
+
+    fn ring_all(&self) {
+        let bells = self.meeting_map.view().header;
+        for bell in [&bells.live.0, &bells.synced.0, &bells.room.0] {
+            bell::ring(bell, bell::ALL, Fence::Full, wake);
+        }
+    }
+
+    /// What a dead or departed writer of a row leaves behind at most: all, or, in a revocable zone, what it had permitted.
+    fn most(&self, index: u32, died: bool) -> u64 {
+        let zone = self.zone_map.view();
+        let Some(row) = zone.rows.get(index as usize) else { return 0 };
+        if zone.geometry.pace != Pace::Revocable {
+            return u64::MAX;
+        }
+        let generation = zone.generation();
+        let sealed = match sequencer::cut(zone, generation, index as usize) {
+            Cut::Version(version) if generation > 0 => version,
+            _ => 0,
+        };
+        let is_current = row.rolled.load(Relaxed) == lockstep::rolls(zone.header);
+        match (is_current, died) {
+            (false, _) => sealed,
+            (true, true) => lockstep::permit_of(row, generation + 1).unwrap_or(0).max(sealed),
+            (true, false) => u64::MAX,
         }
     }
 
     /// Finishes or buries the last commit of a writer that runs no more. `lanes`: all its lanes, with their limits.
-    pub(super) fn finish(&self, row: u32, lanes: &[(LaneMap, u64)]) -> Finished {
+    pub(super) fn finish(&self, row: u32, lanes: &[(LaneMap, u64)], died: bool) -> Finished {
         let views: Vec<_> = lanes.iter().map(|(map, max_payload)| (map.view(), *max_payload)).collect();
+        let most = self.most(row, died);
         match self.zone_map.view().rows.get(row as usize) {
-            Some(row) => recovery::finish(row, &views),
+            Some(row) => recovery::finish(row, &views, most),
             None => Finished::default(),
         }
     }
 }
 
-/// `Row::state`.
-#[derive(Clone, Copy)]
-#[repr(u64)]
-enum RowState {
-    Free = 0,
-    Open = 1,
-    Closed = 2,
+/// A memory barrier on every registered process.
+pub(super) fn barrier() -> bool {
+    membarrier::barrier()
 }
 
 /// Makes a lane: its memory is not there yet, its preamble is.

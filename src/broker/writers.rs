@@ -7,7 +7,7 @@
 
 use super::notify;
 use super::quota::{check_room, refused, unknown};
-use super::registry::{LaneState, Owner, Registry, Writer, Zone, invalid, lost};
+use super::registry::{Kept, LaneState, Owner, Registry, Writer, Zone, invalid, lost};
 use super::segments::{Fd, map_lane};
 use super::session::Post;
 use crate::error::{Code, Result};
@@ -44,7 +44,8 @@ impl Registry {
             }
         };
         zone.writers.insert(serial);
-        let told = Tell::Writer { zone: number, row, geometry: zone.geometry, version, serial };
+        let (geometry, policy) = (zone.geometry, zone.policy);
+        let told = Tell::Writer { zone: number, row, geometry, policy, version, serial };
         post.post(owner.client, id, told, zone.segments.for_writer().into());
         tracing::info!(zone = zone.name, writer = name, row, pid = owner.pid, "writer came");
         let came = notify::presence(PresenceWhat::Came, PresenceKind::Writer, &zone.name, "", &name, Some(owner));
@@ -67,8 +68,14 @@ impl Registry {
         let Some(mut writer) = self.writers.remove(&serial) else { return };
         self.disown(writer.owner.client, serial);
         let lanes = std::mem::take(&mut writer.lanes);
-        let ends = self.finish_lanes(&writer, &lanes);
-        let was_last = |zone: &&Zone| zone.writers.len() == 1 && !zone.readers.is_empty();
+        let ends = self.finish_lanes(&writer, &lanes, died);
+        if died && let Some(zone) = self.zones.get(&writer.zone) {
+            zone.segments.finish_edge();
+        }
+        let was_last = |zone: &&Zone| {
+            let is_kept = zone.policy.keep_eras != 0 || zone.created;
+            zone.writers.len() == 1 && (!zone.readers.is_empty() || is_kept) && !zone.geometry.pace.is_lockstep()
+        };
         if let Some(zone) = self.zones.get(&writer.zone).filter(was_last) {
             zone.segments.seal_the_rest();
         }
@@ -81,6 +88,13 @@ impl Registry {
             zone.segments.free_row(writer.row);
             zone.rows.remove(writer.row);
             zone.writers.remove(&serial);
+            // In lockstep the ends come first: the cut of a row without a writer is all that it has.
+            if zone.geometry.pace.is_lockstep() {
+                match zone.writers.is_empty() {
+                    true => zone.segments.seal_the_rest(),
+                    false => zone.segments.pass_if_all_permit(),
+                }
+            }
             tracing::info!(
                 zone = zone.name,
                 writer = writer.name,
@@ -96,7 +110,7 @@ impl Registry {
     }
 
     /// Finishes or buries the last commit over all of a writer's lanes; where each of them ends.
-    fn finish_lanes(&mut self, writer: &Writer, lanes: &BTreeSet<u64>) -> Vec<u64> {
+    fn finish_lanes(&mut self, writer: &Writer, lanes: &BTreeSet<u64>, died: bool) -> Vec<u64> {
         let mut maps = Vec::new();
         let mut mapped = Vec::new();
         for number in lanes {
@@ -114,7 +128,7 @@ impl Registry {
             }
         }
         let finished = match self.zones.get(&writer.zone) {
-            Some(zone) => zone.segments.finish(writer.row, &maps),
+            Some(zone) => zone.segments.finish(writer.row, &maps, died),
             None => return vec![0; lanes.len()],
         };
         self.completed += u64::from(finished.completed);
@@ -126,10 +140,18 @@ impl Registry {
     /// Writes a lane's end into its readers' entries and tells them. One that nobody reads goes at once.
     fn end_lane(&mut self, number: u64, end: u64, died: bool, post: &mut dyn Post) {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
-        let was_open = matches!(lane.state, LaneState::Open(_));
-        // Readers have descriptors and mappings of their own.
-        lane.state = LaneState::Ended;
         let Some(zone) = self.zones.get_mut(&lane.zone) else { return };
+        let was_open = matches!(lane.state, LaneState::Open(_));
+        if was_open && end != 0 {
+            lane.whole_without = Some(zone.segments.whole_without(lane.row));
+        }
+        // Readers have descriptors and mappings of their own; another is kept for those to come, if the zone is to keep something.
+        lane.state = match std::mem::replace(&mut lane.state, LaneState::Ended) {
+            LaneState::Open(fd) if zone.policy.keep_eras != 0 && end != 0 => {
+                LaneState::Kept(Kept { fd, end, died, since: zone.segments.whole_without(lane.row) - 1 })
+            }
+            _ => LaneState::Ended,
+        };
         for (&entry, &reader) in &lane.entries {
             zone.segments.set_end(entry, end);
             if let Some(owner) = self.readers.get(&reader).map(|reader| reader.owner) {
@@ -142,7 +164,7 @@ impl Registry {
             let gone = notify::presence(what, PresenceKind::Writer, zone, channel, name, Some(lane.owner));
             self.notify.tell(gone, post);
         }
-        if lane.entries.is_empty() {
+        if lane.entries.is_empty() && matches!(lane.state, LaneState::Ended) {
             self.drop_lane(number, post);
         }
     }

@@ -61,13 +61,13 @@ impl<'w> Batch<'w> {
     /// Makes all of it visible at once.
     ///
     /// # Errors
-    /// [`Error::Forked`].
+    /// [`Error::Forked`]; [`Error::Halted`], if the writer does not wait for the end of a halt; [`Error::RolledBack`]. The batch is rolled
+    /// back then.
     pub fn commit(self) -> Result<()> {
         if !self.writer.is_current() {
             return Err(Error::Forked);
         }
-        self.writer.commit_batch();
-        Ok(())
+        self.writer.commit_batch().map(drop)
     }
 
     /// Forgets it; so does dropping it.

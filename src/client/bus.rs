@@ -10,7 +10,6 @@ use crate::os::paths;
 use crate::wire::{Ask, Tell, ZoneInfo};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A connection to the broker, from which zones are reached. Cheap to clone; any thread may use it.
 #[derive(Clone)]
@@ -80,27 +79,7 @@ impl Bus {
     /// # Errors
     /// No broker.
     pub fn list(&self) -> Result<Vec<ZoneInfo>> {
-        let id = self.link.send(Ask::List)?;
-        let mut zones: Vec<ZoneInfo> = Vec::new();
-        let listed = loop {
-            match self.link.next_reply(id, Duration::from_secs(30)) {
-                Ok((Tell::Listing { zone, last }, _)) => {
-                    if let Some(part) = zone {
-                        match zones.last_mut() {
-                            Some(zone) if zone.name == part.name => zone.append(part),
-                            _ => zones.push(part),
-                        }
-                    }
-                    if last {
-                        break Ok(());
-                    }
-                }
-                Ok((other, _)) => break Err(unexpected("Listing", &other)),
-                Err(error) => break Err(error),
-            }
-        };
-        self.link.forget(id);
-        listed.map(|()| zones)
+        self.link.list()
     }
 
     /// The broker on a thread of this process, if there is one.

@@ -7,7 +7,7 @@ use crate::layout::lane::PAGES;
 use crate::layout::meeting::{self, Entry};
 use crate::layout::zone::Row;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
-use crate::ring::floor::leave_behind;
+use crate::ring::floor::{join_again, leave_behind};
 use crate::ring::lane::{Frame, Peek, Reader as Place, Start as Mark, starts};
 use crate::ring::view::Zone;
 use crate::ring::{bell, order, recovery, sequencer};
@@ -48,6 +48,18 @@ pub(crate) struct LaneIn {
     cut: Option<u64>,
     /// The broker has said that the writer is gone; whether it died.
     ended: Option<bool>,
+    /// The last commit of which a message was taken.
+    last: u64,
+    /// Readers with markers: the last commit that is known to be in the open era.
+    pub(crate) known: u64,
+    /// The era at which the end of this lane was told. It stays as long as the zone keeps what is gone.
+    told: Option<u64>,
+}
+
+/// Where a reader was in a lane.
+pub(crate) struct Saved {
+    place: Place,
+    missed: u64,
 }
 
 /// What is next in a lane.
@@ -87,8 +99,24 @@ impl LaneIn {
         let page_shift = (info.capacity / PAGES).trailing_zeros();
         let mask = bell::Mask::of(bell::bit(info.lane));
         let page = cursor >> page_shift;
-        let (cut, ended) = (None, None);
-        Ok(LaneIn { info, map, entry, own, writer, place, page, page_shift, mask, joined, missed, cut, ended })
+        Ok(LaneIn {
+            info,
+            map,
+            entry,
+            own,
+            writer,
+            place,
+            page,
+            page_shift,
+            mask,
+            joined,
+            missed,
+            cut: None,
+            ended: None,
+            last: 0,
+            known: 0,
+            told: None,
+        })
     }
 
     pub(crate) fn row(&self) -> usize {
@@ -170,7 +198,60 @@ impl LaneIn {
     pub(crate) fn take(&mut self, frame: &Frame) -> u64 {
         let sequence = self.place.sequence;
         self.place.pass(frame);
+        self.last = frame.version;
         sequence
+    }
+
+    /// Whether its end is to be told.
+    #[inline(always)]
+    pub(crate) fn is_to_be_told(&self) -> bool {
+        self.told.is_none() && self.is_drained()
+    }
+
+    /// Its end was told at this era.
+    pub(crate) fn tell(&mut self, era: u64) {
+        self.told = Some(era);
+    }
+
+    /// The era at which its end was told.
+    pub(crate) fn told(&self) -> Option<u64> {
+        self.told
+    }
+
+    /// The first era of which nothing of this lane is missing once it is given up; `era`: the last one begun.
+    pub(crate) fn whole_without(&self, zone: Zone<'_>, era: u64) -> u64 {
+        if self.last == 0 && self.missed == 0 {
+            return 0;
+        }
+        let last = self.last.max(self.missed);
+        sequencer::era_of(zone, self.row(), last).unwrap_or(era) + 1
+    }
+
+    /// The reader of this lane has done with the era.
+    #[inline(always)]
+    pub(crate) fn done_with(&self, era: u64) {
+        self.own.taken.store(era, order::TAKEN_SET.get());
+    }
+
+    /// Goes back to the oldest message that the lane holds, and keeps it from then on; where the reader was.
+    pub(crate) fn go_to_floor(&mut self) -> Result<Saved> {
+        let saved = Saved { place: self.place, missed: self.missed };
+        let overrun = |_| Error::Timeout;
+        let cursor = join_again(self.map.view(), &self.own).map_err(overrun)?;
+        let first = starts(self.map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
+        let Some(Mark { reader, after }) = first else {
+            self.go_to(&saved);
+            return Err(self.corrupt("no page mark at the floor"));
+        };
+        self.place = reader;
+        self.missed = if reader.position == 0 { 0 } else { after };
+        Ok(saved)
+    }
+
+    /// Goes on where the reader was.
+    pub(crate) fn go_to(&mut self, saved: &Saved) {
+        (self.place, self.missed) = (saved.place, saved.missed);
+        leave_behind(&self.own, self.place.position);
     }
 
     /// Leaves everything taken behind: the writer may overwrite it.

@@ -7,7 +7,7 @@ use super::reactions::Reactions;
 use crate::error::{Code, Error, Result};
 use crate::os::fork::Epoch;
 use crate::os::socket::{Conn, MAX_PACKET};
-use crate::wire::{Ask, Presence, Reply, Request, Tell};
+use crate::wire::{Ask, Presence, Reply, Request, Tell, ZoneInfo};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -148,6 +148,31 @@ impl Link {
             (Tell::Refused { code, text }, _) => Err(refusal(code, text)),
             parcel => Ok(parcel),
         }
+    }
+
+    /// What there is: all zones.
+    pub(crate) fn list(&self) -> Result<Vec<ZoneInfo>> {
+        let id = self.send(Ask::List)?;
+        let mut zones: Vec<ZoneInfo> = Vec::new();
+        let listed = loop {
+            match self.next_reply(id, PATIENCE) {
+                Ok((Tell::Listing { zone, last }, _)) => {
+                    if let Some(part) = zone {
+                        match zones.last_mut() {
+                            Some(zone) if zone.name == part.name => zone.append(part),
+                            _ => zones.push(part),
+                        }
+                    }
+                    if last {
+                        break Ok(());
+                    }
+                }
+                Ok((other, _)) => break Err(unexpected("Listing", &other)),
+                Err(error) => break Err(error),
+            }
+        };
+        self.forget(id);
+        listed.map(|()| zones)
     }
 
     /// The next presence event.

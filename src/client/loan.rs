@@ -63,17 +63,17 @@ where
     /// Publishes the message: a commit of its own; in a batch, adds it.
     ///
     /// # Errors
-    /// [`Error::Forked`].
+    /// [`Error::Forked`]; [`Error::Halted`], [`Error::RolledBack`], as [`Writer::publish`].
     pub fn publish(self) -> Result<()> {
         if !self.writer.is_current() {
             return Err(Error::Forked);
         }
         if self.batch {
             self.writer.push(self.key, self.claim);
+            Ok(())
         } else {
-            self.writer.commit_single(self.key, self.claim);
+            self.writer.commit_single(self.key, self.claim)
         }
-        Ok(())
     }
 }
 

@@ -5,7 +5,11 @@
 
 mod batch;
 mod bus;
+mod done;
+mod driver;
+mod edge;
 mod era;
+mod halt;
 mod lanes;
 mod link;
 mod loan;
@@ -20,13 +24,15 @@ mod zone;
 
 pub use batch::Batch;
 pub use bus::Bus;
+pub use edge::Edge;
 pub use era::Era;
+pub use halt::{Halt, Unrested};
 pub use loan::Loan;
 pub use message::{Message, Origin};
 pub use payload::{Described, Payload, field};
-pub use reader::{Reader, ReaderBuilder, Start};
+pub use reader::{Live, Reader, ReaderBuilder, Start};
 pub use watch::Watch;
-pub use writer::{Lane, LaneBuilder, Writer};
+pub use writer::{HaltMode, Lane, LaneBuilder, Writer};
 pub use zone::Zone;
 
 #[cfg(feature = "capi")]

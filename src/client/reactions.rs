@@ -1,9 +1,11 @@
 //! What the live readers of this process were given, for the writers of this process: a commit may be a reaction to it, and no era
 //! may hold the reaction without its cause (see [`crate::ring::sequencer`]).
 
+use super::driver::Driver;
 use crate::ring::sequencer;
 use crate::ring::view::Zone;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// One per zone and connection, shared by its readers and writers.
 pub(crate) struct Reactions {
@@ -13,12 +15,29 @@ pub(crate) struct Reactions {
     notes: AtomicU64,
     /// The highest version given, per row.
     versions: Box<[AtomicU64]>,
+    /// What a writer of this process drives the zone with: readers that wait for an edge make use of it.
+    driver: Mutex<Weak<Driver>>,
 }
 
 impl Reactions {
     pub(crate) fn new(rows: usize) -> Self {
         let versions = (0..rows).map(|_| AtomicU64::new(0)).collect();
-        Reactions { writers: AtomicU32::new(0), notes: AtomicU64::new(0), versions }
+        Reactions { writers: AtomicU32::new(0), notes: AtomicU64::new(0), versions, driver: Mutex::default() }
+    }
+
+    /// The driver of this process for the zone, made if there is none.
+    pub(crate) fn driver(&self, make: impl FnOnce() -> Driver) -> Arc<Driver> {
+        let mut known = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        known.upgrade().unwrap_or_else(|| {
+            let made = Arc::new(make());
+            *known = Arc::downgrade(&made);
+            made
+        })
+    }
+
+    /// The driver of this process for the zone, while it has a writer there.
+    pub(crate) fn known_driver(&self) -> Option<Arc<Driver>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     pub(crate) fn add_writer(&self) {

@@ -1,10 +1,13 @@
 //! Reading: several channels of a zone, live or by whole eras.
 
 mod eras;
+mod live;
 mod open;
 
+pub use live::Live;
 pub use open::{ReaderBuilder, Start};
 
+use super::edge::Edge;
 use super::era::Era;
 use super::lanes::{LaneIn, Next, Taken, give_up};
 use super::link::{Link, Parcel};
@@ -12,10 +15,12 @@ use super::message::Message;
 use super::reactions::Reactions;
 use super::waiting::{self, Deadline};
 use crate::error::{Error, Result};
+use crate::layout::zone::Pace;
 use crate::layout::{meeting, zone};
+use crate::os::clock::monotonic_us;
 use crate::os::fork::Epoch;
 use crate::os::mapping::{MeetingMap, Shared, ZoneMap};
-use crate::ring::{bell, order, sequencer};
+use crate::ring::{bell, halt, lockstep, order, sequencer};
 use crate::wire::{Ask, LaneInfo, Tell};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -44,6 +49,8 @@ pub struct Reader {
     bells: Shared<meeting::Header>,
     reactions: Arc<Reactions>,
     id: u64,
+    /// The broker's number for the zone.
+    number: u64,
     synced: bool,
     fence: bell::Fence,
     /// Bells' bits: the channels that we sleep for.
@@ -64,18 +71,45 @@ pub struct Reader {
     cuts: Vec<Option<u64>>,
     /// Synced: an era is being handed out.
     in_era: bool,
+    /// Synced: what was handed out of an era is not left behind yet.
+    unreleased: bool,
     /// Synced: parts of the era that was open when this reader came are missing, so the next may not be whole.
     first: bool,
+    /// Of the eras before this one, lanes have gone.
+    whole_from: u64,
+    /// Live, and handed the edges among the messages.
+    marked: bool,
+    /// The era that `cuts` are of; marked only.
+    cuts_of: u64,
+    /// What the zone keeps of writers that have gone, in eras.
+    keep_eras: u64,
+    /// The hints to finish that were told; `None`: not wanted.
+    early: Option<u64>,
+    /// Revocable zones: the roll-backs that were told.
+    rolls: u64,
+    /// An error met where none could be told: the next call tells it.
+    untold: Option<Error>,
 }
 
 impl Reader {
-    fn add_lane(&mut self, info: LaneInfo, entry: u32, version: u64, fds: Vec<OwnedFd>) -> Result<()> {
-        let lane = LaneIn::open(info, entry, version, fds, &self.zone, &self.meeting)
+    fn add_lane(
+        &mut self,
+        info: LaneInfo,
+        entry: u32,
+        version: u64,
+        ended: Option<bool>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<()> {
+        let mut lane = LaneIn::open(info, entry, version, fds, &self.zone, &self.meeting)
             .inspect_err(|_| give_up(&self.link, self.id, entry))?;
+        if let Some(died) = ended {
+            lane.end_with(died);
+        }
         self.mask |= bell::bit(u64::from(lane.info.channel));
         let key = |lane: &LaneIn| (lane.info.channel, lane.info.row, lane.info.lane);
         let place = self.lanes.partition_point(|other| key(other) < key(&lane));
         self.lanes.insert(place, lane);
+        self.cuts_of = 0;
         Ok(())
     }
 
@@ -102,7 +136,7 @@ impl Reader {
         let any = !self.waiting.is_empty();
         while let Some((told, fds)) = self.waiting.pop_front() {
             match told {
-                Tell::LaneAdded { entry, lane, version, .. } => self.add_lane(lane, entry, version, fds)?,
+                Tell::LaneAdded { entry, lane, version, .. } => self.add_lane(lane, entry, version, None, fds)?,
                 Tell::LaneEnded { entry, died, .. } => {
                     if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.entry == entry) {
                         lane.end_with(died);
@@ -117,6 +151,49 @@ impl Reader {
     #[inline(always)]
     pub(crate) fn check_fork(&self) -> Result<()> {
         if self.epoch.is_current() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// Whether the zone is halted: nothing is handed out then.
+    #[inline(always)]
+    fn is_halted(&self) -> bool {
+        halt::found(&self.header.control.0).is_some() && self.is_halted_still()
+    }
+
+    #[cold]
+    fn is_halted_still(&self) -> bool {
+        halt::found(&self.header.control.0).is_some_and(|halt| halt.expiry_us() > monotonic_us())
+    }
+
+    /// What a caller that waits is to be told, if anything.
+    fn check_news(&mut self) -> Result<()> {
+        let early = self.header.control.0.early.load(order::RELAXED.get());
+        if let Some(told) = &mut self.early
+            && *told != early
+        {
+            *told = early;
+            return Err(Error::Early);
+        }
+        if self.zone.view().geometry.pace == Pace::Revocable {
+            let rolls = lockstep::rolls(&self.header);
+            if rolls != self.rolls {
+                self.rolls = rolls;
+                return Err(Error::RolledBack);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks everybody in the zone to finish and commit now; see [`Writer::request_early`](super::Writer::request_early).
+    ///
+    /// # Errors
+    /// [`Error::Forked`]; no broker, unless this process has a writer in the zone.
+    pub fn request_early(&self) -> Result<()> {
+        self.check_fork()?;
+        match self.reactions.known_driver() {
+            Some(driver) => driver.raise_early(),
+            None => drop(self.link.call(Ask::Early { zone: self.number })?),
+        }
+        Ok(())
     }
 
     /// The next message, if there is one now. Synced: of the era begun, or of the next sealed one.
@@ -175,6 +252,15 @@ impl Reader {
         Ok(Era::new(self, number, merged))
     }
 
+    /// What is on record of a sealed era; `None`: the zone does not remember it, or it is not sealed yet.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn edge_info(&self, era: u64) -> Result<Option<Edge>> {
+        self.check_fork()?;
+        Ok(Edge::of(self.zone.view(), era))
+    }
+
     /// How many lanes this reader has: writer x channel, those that ended but are not read to their end included.
     pub fn lanes(&self) -> usize {
         self.lanes.len()
@@ -203,10 +289,19 @@ impl Reader {
                 }
                 std::hint::spin_loop();
             }
+            self.check_news()?;
+            if let Some(driver) = self.reactions.known_driver() {
+                driver.mind(self.proposer());
+            }
             if deadline.get_or_insert_with(|| Deadline::after(timeout)).has_passed() {
                 return Err(Error::Timeout);
             }
         }
+    }
+
+    /// Who is on record for an edge that a reader runs by its process's driver: nobody's row.
+    fn proposer(&self) -> u32 {
+        self.zone.view().geometry.writers + 1
     }
 
     pub(crate) fn wait_for<R>(
@@ -229,9 +324,15 @@ impl Reader {
             if let Some(found) = poll(self)? {
                 return Ok(found);
             }
+            self.check_news()?;
+            let driver = self.reactions.known_driver();
+            let due = driver.as_ref().and_then(|driver| driver.due_us());
             let bells = &self.bells;
             let bell = if self.synced { &bells.synced.0 } else { &bells.live.0 };
-            waiting::sleep(bell, expected, deadline);
+            waiting::sleep(bell, expected, deadline.or_at(due));
+            if let Some(driver) = driver {
+                driver.mind(self.proposer());
+            }
             if let Some(found) = poll(self)? {
                 return Ok(found);
             }
@@ -247,7 +348,18 @@ impl Reader {
     #[inline]
     pub(crate) fn poll(&mut self) -> Result<Option<Taken>> {
         self.check_fork()?;
-        if self.synced { self.poll_synced() } else { self.poll_live() }
+        if self.is_halted() {
+            return Ok(None);
+        }
+        if self.synced {
+            self.poll_synced()
+        } else if self.marked {
+            Err(Error::Invalid(
+                "recv by a reader with markers: expected next_live, which hands out the edges too".to_owned(),
+            ))
+        } else {
+            self.poll_live()
+        }
     }
 
     #[inline]
@@ -283,16 +395,34 @@ impl Reader {
         }
     }
 
-    /// A lane has come to its end: the error that says so.
+    /// A lane has come to its end: the error that says so. It stays, if the zone keeps what is gone and this reader may go back.
     #[cold]
     fn close(&mut self, index: usize) -> Error {
-        Error::Closed(Box::new(self.remove(index).closed()))
+        let closed = self.lanes[index].closed();
+        if self.synced && self.keep_eras > 0 {
+            self.lanes[index].tell(self.era);
+        } else {
+            self.remove(index);
+        }
+        Error::Closed(Box::new(closed))
     }
 
-    fn remove(&mut self, index: usize) -> LaneIn {
+    fn remove(&mut self, index: usize) {
         let lane = self.lanes.remove(index);
+        self.whole_from = self.whole_from.max(lane.whole_without(self.zone.view(), self.era));
+        self.cuts_of = 0;
         give_up(&self.link, self.id, lane.entry);
-        lane
+    }
+
+    /// Gives up the lanes that the zone keeps no longer.
+    #[cold]
+    fn give_up_the_past(&mut self, generation: u64) {
+        let keep = self.keep_eras;
+        while let Some(index) =
+            self.lanes.iter().position(|lane| lane.told().is_some_and(|era| era + keep < generation))
+        {
+            self.remove(index);
+        }
     }
 
     pub(crate) fn lane_info(&self, taken: &Taken) -> &LaneInfo {

@@ -1,6 +1,7 @@
 //! Waiting: a short spin, then sleep on a bell. Every sleep is bounded; waking early is normal.
 
 use crate::layout::meeting::Bell;
+use crate::os::clock::monotonic_us;
 use crate::os::{futex, membarrier};
 use crate::ring::bell::{self, Fence};
 use crossbeam_utils::Backoff;
@@ -17,6 +18,19 @@ impl Deadline {
     /// After `timeout`; one too long to be represented is never.
     pub(crate) fn after(timeout: Duration) -> Self {
         Deadline(Instant::now().checked_add(timeout))
+    }
+
+    /// Never.
+    pub(crate) fn never() -> Self {
+        Deadline(None)
+    }
+
+    /// This one, or a moment of the monotonic clock in microseconds, whichever comes first.
+    pub(crate) fn or_at(self, time_us: Option<u64>) -> Self {
+        let Some(time_us) = time_us else { return self };
+        let in_us = time_us.saturating_sub(monotonic_us());
+        let then = Instant::now() + Duration::from_micros(in_us);
+        Deadline(Some(self.0.map_or(then, |deadline| deadline.min(then))))
     }
 
     pub(crate) fn left(self) -> Duration {

@@ -1,21 +1,27 @@
 //! Publishing into a zone: one row, a lane for each channel.
 
+mod commit;
+mod edges;
+
+pub use edges::HaltMode;
+
 use super::batch::Batch;
+use super::driver::Driver;
 use super::link::{Link, take_fds, unexpected};
 use super::loan::Loan;
 use super::payload::{Payload, bytes_of};
 use super::reactions::Reactions;
-use super::waiting::{self, Deadline};
+use super::waiting;
 use super::zone::Zone;
 use crate::error::{Error, Result};
-use crate::layout::lane::{MAX_VERSION, PAGES};
+use crate::layout::lane::MAX_VERSION;
 use crate::layout::{meeting, zone};
 use crate::os::fork::Epoch;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
-use crate::ring::floor::{Floor, HeldUp};
-use crate::ring::lane::{self, Claim, NoRoom};
-use crate::ring::sequencer::{self, Races};
-use crate::ring::{bell, order};
+use crate::ring::floor::Floor;
+use crate::ring::lane;
+use crate::ring::sequencer::Races;
+use crate::ring::{bell, halt, lockstep, order};
 use crate::wire::{Ask, Tell, TypeDesc};
 use bytemuck::NoUninit;
 use std::marker::PhantomData;
@@ -88,6 +94,9 @@ struct LaneOut {
     mask: bell::Mask,
     number: u64,
     channel: String,
+    /// Revocable zones: where this lane's part of the last sealed era ends, and of the last permit.
+    sealed: lane::Reader,
+    permitted: lane::Reader,
 }
 
 /// Describes a lane to open; from [`Writer::channel`].
@@ -157,7 +166,8 @@ pub struct Writer {
     bells: Shared<meeting::Header>,
     reactions: Arc<Reactions>,
     row: u32,
-    /// The broker's number for this writer.
+    /// The broker's number for the zone, and for this writer.
+    number: u64,
     serial: u64,
     /// Tells this writer's lanes from those of others in this process, of whatever broker they are; not 0.
     tag: u32,
@@ -174,6 +184,16 @@ pub struct Writer {
     /// Lanes with frames of the open batch.
     touched: Vec<u32>,
     room_timeout: Duration,
+    /// The hints to finish that this writer has heeded, and whether it has told of the last.
+    early: u64,
+    early_asked: bool,
+    on_halt: HaltMode,
+    left: commit::Left,
+    /// Lockstep: the last permit given.
+    permit: edges::Permit,
+    /// Revocable zones: the roll-backs carried out.
+    rolled: u64,
+    driver: Arc<Driver>,
     scratch: Vec<u64>,
     races: Races,
     not_sync: PhantomData<std::cell::Cell<()>>,
@@ -184,7 +204,7 @@ impl Writer {
         let link = zone.link().clone();
         let ask = Ask::OpenWriter { zone: zone.name().to_owned(), options: zone.options(), name: name.to_owned() };
         let (told, fds) = link.call(ask)?;
-        let Tell::Writer { zone: number, row, geometry, version, serial } = told else {
+        let Tell::Writer { zone: number, row, geometry, policy, version, serial } = told else {
             return Err(unexpected("Writer", &told));
         };
         let [zone_fd, meeting_fd] = take_fds(fds)?;
@@ -197,17 +217,22 @@ impl Writer {
         };
         let reactions = link.reactions(number, geometry.writers as usize)?;
         reactions.add_writer();
+        let driver = reactions.driver(|| Driver::new(zone.clone(), meeting.clone(), policy));
+        let header = zone.header();
+        let rolled = lockstep::rolls(&header);
+        let zone_early = header.control.0.early.load(Ordering::Relaxed);
         let tag = NEXT_TAG.fetch_add(1, Ordering::Relaxed);
         Ok(Writer {
             epoch: link.epoch(),
             link,
-            header: zone.header(),
+            header,
             own,
             bells: meeting.bells(),
             zone,
             meeting,
             reactions,
             row,
+            number,
             serial,
             tag,
             gate: tag,
@@ -218,6 +243,13 @@ impl Writer {
             lanes: Vec::new(),
             touched: Vec::new(),
             room_timeout: Duration::ZERO,
+            early: zone_early,
+            early_asked: false,
+            on_halt: HaltMode::default(),
+            left: commit::Left::new(&policy),
+            permit: edges::Permit::default(),
+            rolled,
+            driver,
             scratch: vec![0; geometry.writers as usize],
             races: Races::default(),
             not_sync: PhantomData,
@@ -254,6 +286,8 @@ impl Writer {
             mask: bell::Mask::of(bell::bit(u64::from(index))),
             number: lane,
             channel: channel.to_owned(),
+            sealed: lane::Reader { position: 0, sequence: 0 },
+            permitted: lane::Reader { position: 0, sequence: 0 },
         });
         Ok(Key { index: (self.lanes.len() - 1) as u32, writer: self.tag })
     }
@@ -277,7 +311,8 @@ impl Writer {
     /// Publishes one message: a commit of its own.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::TooLarge`], [`Error::Forked`]; [`Error::Invalid`] for a lane of another writer. Nothing was published then.
+    /// [`Error::Full`], [`Error::TooLarge`], [`Error::Forked`]; [`Error::Invalid`] for a lane of another writer; [`Error::Halted`], if the
+    /// writer does not wait for the end of a halt; [`Error::RolledBack`]. Nothing was published then.
     #[inline]
     pub fn publish<P: Payload + ?Sized>(&mut self, lane: Lane<P>, message: &P) -> Result<()>
     where
@@ -297,13 +332,20 @@ impl Writer {
         {
             lane.map.fill(claim.payload(), bytes);
             let (zone, version) = (&self.zone, self.version + 1);
+            halt::enter(&self.own, self.fence);
             self.reactions.complete(|| zone.view(), &mut self.reacted);
-            sequencer::settle(&self.header, || zone.view(), self.row as usize, self.version, &mut self.settled);
-            lane.ring.show_easy(lane.map.view(), claim, version);
-            self.own.version.store(version, order::COMMIT.get());
-            self.version = version;
-            bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
-            return Ok(());
+            if commit::is_quiet(&self.header, self.early, self.settled) {
+                lane.ring.show_easy(lane.map.view(), claim, version);
+                self.own.version.store(version, order::COMMIT.get());
+                halt::leave(&self.own);
+                self.version = version;
+                bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
+                if self.left.take(bytes.len()) {
+                    self.edge_if_due();
+                }
+                return Ok(());
+            }
+            halt::leave(&self.own);
         }
         self.publish_special(key, bytes)
     }
@@ -312,8 +354,7 @@ impl Writer {
     fn publish_special(&mut self, key: Key, bytes: &[u8]) -> Result<()> {
         let claim = self.claim_single(key, bytes.len())?;
         self.payload_mut(key, claim).copy_from_slice(bytes);
-        self.commit_single(key, claim);
-        Ok(())
+        self.commit_single(key, claim)
     }
 
     /// A place in the lane to write one message in, without a copy. Dropping it publishes nothing.
@@ -351,22 +392,6 @@ impl Writer {
         Ok(Batch::new(self))
     }
 
-    /// An exact edge: seals what all writers of the zone have committed. The era returned, or an earlier one, holds all that
-    /// anybody had committed before the call. Never waits for anybody.
-    ///
-    /// # Errors
-    /// [`Error::Forked`]; [`Error::Timeout`] if others' edges overtook this one again and again.
-    pub fn edge(&mut self) -> Result<u64> {
-        self.link.check_fork()?;
-        // What this process was given live is committed before this call, too.
-        let zone = &self.zone;
-        self.reactions.complete(|| zone.view(), &mut self.reacted);
-        let sealed = sequencer::edge(self.zone.view(), &mut self.scratch, &mut self.races);
-        // Whoever flipped the generation may have died before it rang.
-        bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
-        sealed.map_err(|sequencer::Overtaken| Error::Timeout)
-    }
-
     /// How often this writer's edges met others'.
     pub fn races(&self) -> Races {
         self.races
@@ -385,154 +410,6 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn is_current(&self) -> bool {
         self.epoch.is_current()
-    }
-
-    // ---- claims and commits: also for loans, batches and C ----
-
-    /// Room for a single message.
-    #[inline(always)]
-    pub(crate) fn claim_single(&mut self, key: Key, len: usize) -> Result<Claim> {
-        if !self.touched.is_empty() {
-            return Err(batch_open());
-        }
-        self.claim(key, len)
-    }
-
-    /// Room for a message behind what the open batch has in this lane.
-    #[inline(always)]
-    pub(crate) fn claim(&mut self, key: Key, len: usize) -> Result<Claim> {
-        if !self.epoch.is_current() {
-            return Err(Error::Forked);
-        }
-        let lane = match self.lanes.get_mut(key.index as usize) {
-            Some(lane) if key.writer == self.tag => lane,
-            _ => return Err(wrong_lane()),
-        };
-        if len as u64 > lane.max_payload || self.version >= LAST_VERSION {
-            return Err(self.refuse(key, len));
-        }
-        match lane.ring.claim(lane.map.view(), len as u32) {
-            Ok(claim) => Ok(claim),
-            Err(no_room) => self.make_room(key, len as u32, no_room),
-        }
-    }
-
-    #[cold]
-    fn refuse(&self, key: Key, len: usize) -> Error {
-        let limit = self.lanes[key.index as usize].max_payload;
-        if len as u64 > limit {
-            Error::TooLarge { len: len as u64, limit }
-        } else {
-            Error::Invalid("this writer has made 2^46 commits, the most there can be: open a new one".to_owned())
-        }
-    }
-
-    /// Moves the floor, or waits until a reader lets it move.
-    #[cold]
-    fn make_room(&mut self, key: Key, len: u32, no_room: NoRoom) -> Result<Claim> {
-        let NoRoom(wanted) = no_room;
-        let lane = &mut self.lanes[key.index as usize];
-        let capacity = lane.map.capacity();
-        // The floor can always come within a page of the tail, and never past it.
-        let batch = (wanted + capacity).saturating_sub(lane.ring.tail());
-        let most = capacity - capacity / PAGES;
-        if batch > most {
-            return Err(Error::TooLarge { len: batch, limit: most });
-        }
-        let (zone, meeting) = (self.zone.view(), self.meeting.view());
-        let mut deadline = None;
-        loop {
-            let attempt = lane.floor.advance(lane.map.view(), zone, meeting, lane.ring.tail(), wanted);
-            if let Ok(floor) = attempt {
-                lane.ring.set_limit(floor + capacity);
-                return lane.ring.claim(lane.map.view(), len).map_err(|_| Error::Full { behind: 0 });
-            }
-            let Err(HeldUp { cursor }) = attempt else { continue };
-            let full = Error::Full { behind: lane.ring.tail().saturating_sub(cursor) };
-            if self.room_timeout.is_zero() {
-                return Err(full);
-            }
-            let deadline = *deadline.get_or_insert_with(|| Deadline::after(self.room_timeout));
-            if deadline.has_passed() {
-                return Err(full);
-            }
-            let room = &meeting.header.room.0;
-            let expected = waiting::announce(room, bell::bit(lane.number));
-            if lane.floor.advance(lane.map.view(), zone, meeting, lane.ring.tail(), wanted).is_err() {
-                waiting::sleep(room, expected, deadline);
-            }
-        }
-    }
-
-    /// Where the payload of a claim goes.
-    #[inline(always)]
-    pub(crate) fn payload_mut(&mut self, key: Key, claim: Claim) -> &mut [u8] {
-        self.lanes[key.index as usize].map.payload_mut(claim.payload(), claim.payload_len() as usize)
-    }
-
-    /// Before any commit: causes first, and the era that is closing.
-    #[inline(always)]
-    fn before_commit(&mut self) {
-        let zone = || self.zone.view();
-        self.reactions.complete(zone, &mut self.reacted);
-        sequencer::settle(&self.header, zone, self.row as usize, self.version, &mut self.settled);
-    }
-
-    /// Commits one message.
-    #[inline(always)]
-    pub(crate) fn commit_single(&mut self, key: Key, claim: Claim) {
-        self.before_commit();
-        let version = self.version + 1;
-        let lane = &mut self.lanes[key.index as usize];
-        let view = lane.map.view();
-        lane.ring.show(view, claim, version);
-        self.own.version.store(version, order::COMMIT.get());
-        self.version = version;
-        lane.ring.committed(view, version);
-        bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
-    }
-
-    /// Adds a message to the open batch.
-    pub(crate) fn push(&mut self, key: Key, claim: Claim) {
-        let lane = &mut self.lanes[key.index as usize];
-        if !lane.ring.is_pending() {
-            self.touched.push(key.index);
-            self.gate = 0;
-        }
-        lane.ring.push(lane.map.view(), claim, self.version + 1);
-    }
-
-    /// Commits the open batch; returns how many lanes it was over.
-    pub(crate) fn commit_batch(&mut self) -> usize {
-        let count = self.touched.len();
-        if count == 0 {
-            return 0;
-        }
-        self.before_commit();
-        let version = self.version + 1;
-        let mut mask = bell::Mask::of(0);
-        for &index in &self.touched {
-            let lane = &mut self.lanes[index as usize];
-            lane.ring.show_batch(lane.map.view(), count > 1);
-            mask = mask.and(lane.mask);
-        }
-        self.own.version.store(version, order::COMMIT.get());
-        self.version = version;
-        self.gate = self.tag;
-        for index in self.touched.drain(..) {
-            let lane = &mut self.lanes[index as usize];
-            lane.ring.committed(lane.map.view(), version);
-        }
-        bell::ring(&self.bells.live.0, mask, self.fence, waiting::wake);
-        count
-    }
-
-    /// Forgets the open batch.
-    pub(crate) fn roll_back(&mut self) {
-        self.gate = self.tag;
-        for index in self.touched.drain(..) {
-            self.lanes[index as usize].ring.roll_back();
-        }
     }
 
     #[cfg(feature = "capi")]
@@ -555,6 +432,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // In a forked child all this is the parent's.
         if self.epoch.is_current() {
+            self.roll_back();
             self.reactions.remove_writer();
             // Without a broker, the row goes with the process.
             let _ = self.link.call(Ask::CloseWriter { writer: self.serial });

@@ -1,10 +1,15 @@
 //! A zone: the channels and writers that share one edge.
 
-use super::link::{Link, unexpected};
+use super::driver::Driver;
+use super::halt::{Halt, HaltParts};
+use super::link::{Link, take_fds, unexpected};
 use super::reader::ReaderBuilder;
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::layout::zone::Pace;
+use crate::os::mapping::{Access, MeetingMap, ZoneMap};
 use crate::wire::{Ask, Tell, ZoneOptions};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +62,159 @@ impl Zone {
         self
     }
 
+    /// A heartbeat: the broker runs an edge every `period`, in whole milliseconds; when it is gone, the writers do.
+    #[must_use]
+    pub fn click(mut self, period: Duration) -> Self {
+        self.options.policy.click_ms = milliseconds(period);
+        self
+    }
+
+    /// An edge after every `commits` commits of one writer, run by that writer.
+    #[must_use]
+    pub fn every_commits(mut self, commits: u64) -> Self {
+        self.options.policy.commits = commits;
+        self
+    }
+
+    /// An edge whenever one writer has published `bytes` bytes, run by that writer.
+    #[must_use]
+    pub fn every_bytes(mut self, bytes: u64) -> Self {
+        self.options.policy.bytes = bytes;
+        self
+    }
+
+    /// Lockstep: edges pass when every writer has given its [permit](Writer::permit), or at last `deadline` (in whole milliseconds) after the
+    /// first has.
+    #[must_use]
+    pub fn lockstep(mut self, deadline: Duration) -> Self {
+        self.options.pace = Some(Pace::Lockstep);
+        self.options.policy.deadline_ms = milliseconds(deadline);
+        self
+    }
+
+    /// Lockstep whose open era can be [rolled back](Writer::roll_back_era). Such a zone refuses live readers.
+    #[must_use]
+    pub fn revocable(self, deadline: Duration) -> Self {
+        let mut zone = self.lockstep(deadline);
+        zone.options.pace = Some(Pace::Revocable);
+        zone
+    }
+
+    /// How many sealed eras stay to be had after their writers have gone; none by default. The generation ring is made to hold as many. What
+    /// present writers have published stays as long as their rings have room.
+    #[must_use]
+    pub fn keep_eras(mut self, eras: u32) -> Self {
+        self.options.policy.keep_eras = eras;
+        self
+    }
+
+    /// How many bytes of history each lane holds at least, unless its writer asks for a larger ring.
+    #[must_use]
+    pub fn keep_bytes(mut self, bytes: u64) -> Self {
+        self.options.policy.keep_bytes = bytes;
+        self
+    }
+
+    /// Makes the zone, if it is not there, and lets it stay when nobody is in it, until [`Zone::remove`] or the broker's end.
+    ///
+    /// # Errors
+    /// Options that do not go together, or differ from the zone's; no broker.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// use std::time::Duration;
+    /// let bus = syncline::Bus::embedded()?;
+    /// let zone = bus.zone("plant").click(Duration::from_millis(20)).keep_eras(100);
+    /// zone.create()?;
+    /// assert_eq!(bus.list()?[0].policy.click_ms, 20);
+    /// zone.remove()?;
+    /// assert!(bus.list()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn create(&self) -> Result<()> {
+        self.link.call(Ask::CreateZone { zone: self.name.clone(), options: self.options }).map(drop)
+    }
+
+    /// Lets the zone go as soon as nobody is in it, with all that it keeps.
+    ///
+    /// # Errors
+    /// There is no such zone; no broker.
+    pub fn remove(&self) -> Result<()> {
+        self.link.call(Ask::RemoveZone { zone: self.name.clone() }).map(drop)
+    }
+
+    /// An exact edge, run by the broker for somebody who has no writer in the zone; perhaps with a tag. In a lockstep zone: an edge that
+    /// waits for no more permits. (A [`Writer`] runs its own, without asking anybody.)
+    ///
+    /// # Errors
+    /// There is no such zone; it is halted; no broker.
+    pub fn edge(&self, tag: Option<u64>) -> Result<u64> {
+        match self.link.call(Ask::Edge { zone: self.name.clone(), tag })? {
+            (Tell::Sealed { era }, _) => Ok(era),
+            (other, _) => Err(unexpected("Sealed", &other)),
+        }
+    }
+
+    /// Halts the zone: brings every writer to rest at its next message boundary, and holds edges and readers, until the guard is dropped or
+    /// this process dies. Waits until all writers are at rest, at most for `deadline` (10 ms is usual); [`Halt::late`] names those that
+    /// are not.
+    ///
+    /// # Errors
+    /// [`Error::Halted`] if somebody else has halted it and does not let go by the deadline; there is no such zone; no broker (a
+    /// [writer](Writer::halt) needs none).
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # use std::time::Duration;
+    /// let bus = syncline::Bus::embedded()?;
+    /// let mut writer = bus.zone("plant").writer("controller")?;
+    /// writer.on_halt(syncline::HaltMode::Refuse);
+    /// let setpoint = writer.channel("setpoint").open::<f64>()?;
+    /// let halt = bus.zone("plant").halt(Duration::from_millis(10))?;
+    /// assert!(halt.late().is_empty());
+    /// assert!(matches!(writer.publish(setpoint, &1.0), Err(syncline::Error::Halted)));
+    /// halt.release();
+    /// writer.publish(setpoint, &1.0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn halt(&self, deadline: Duration) -> Result<Halt> {
+        let (zone, driver) = self.attach()?;
+        Halt::raise(HaltParts { link: self.link.clone(), zone, driver: Arc::new(driver) }, deadline)
+    }
+
+    /// Asks everybody in the zone to finish what they are at and commit now; see [`Writer::request_early`].
+    ///
+    /// # Errors
+    /// There is no such zone; no broker.
+    pub fn request_early(&self) -> Result<()> {
+        self.attach().map(|(_, driver)| driver.raise_early())
+    }
+
+    /// Waits until every reader that takes eras has done with `era`; see [`Writer::wait_done`].
+    ///
+    /// # Errors
+    /// [`Error::Laggards`]; there is no such zone; no broker.
+    pub fn wait_done(&self, era: u64, timeout: Duration) -> Result<()> {
+        let (zone, driver) = self.attach()?;
+        super::done::wait(&self.link, zone, &driver, era, timeout)
+    }
+
+    /// The zone's segments, without a row.
+    fn attach(&self) -> Result<(u64, Driver)> {
+        let (told, fds) = self.link.call(Ask::Attach { zone: self.name.clone() })?;
+        let Tell::Attached { zone, geometry, policy } = told else { return Err(unexpected("Attached", &told)) };
+        let [zone_fd, meeting_fd] = take_fds(fds)?;
+        let zone_map = ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadWrite)
+            .map_err(Error::io("mapping the zone segment"))?;
+        let meeting =
+            MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
+        Ok((zone, Driver::new(zone_map, meeting, policy)))
+    }
+
     /// Opens a writer; `name` is for people.
     ///
     /// # Errors
@@ -90,6 +248,12 @@ impl Zone {
             }
         }
     }
+}
+
+/// Whole milliseconds, at least one of anything that is not zero.
+fn milliseconds(time: Duration) -> u32 {
+    let least = u128::from(!time.is_zero());
+    u32::try_from(time.as_millis().max(least)).unwrap_or(u32::MAX)
 }
 
 impl std::fmt::Debug for Zone {

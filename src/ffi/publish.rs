@@ -70,11 +70,11 @@ pub unsafe extern "C" fn syncline_loan_publish(writer: *mut WriterHandle, len: u
         let claim = claim.shortened(len as u32);
         writer.loan = None;
         if writer.in_batch {
-            writer.writer.push(key, claim)
+            writer.writer.push(key, claim);
+            Ok(0)
         } else {
-            writer.writer.commit_single(key, claim)
+            writer.writer.commit_single(key, claim).map(|()| 0)
         }
-        Ok(0)
     })
 }
 
@@ -145,9 +145,8 @@ pub unsafe extern "C" fn syncline_batch_commit(writer: *mut WriterHandle) -> c_i
         let writer = unsafe { handle(writer, "writer")? };
         writer.check_in_batch()?;
         writer.check_no_loan()?;
-        writer.writer.commit_batch();
         writer.in_batch = false;
-        Ok(0)
+        writer.writer.commit_batch().map(|_| 0)
     })
 }
 

@@ -218,8 +218,8 @@ impl LaneMap {
     }
 }
 
-/// A mapped zone segment.
-#[derive(Debug)]
+/// A mapped zone segment. A clone shares the mapping.
+#[derive(Clone, Debug)]
 pub struct ZoneMap {
     region: Arc<Region>,
     geometry: zone::Geometry,
@@ -302,8 +302,8 @@ impl ZoneMap {
     }
 }
 
-/// A mapped meeting segment; writable for all who have it.
-#[derive(Debug)]
+/// A mapped meeting segment; writable for all who have it. A clone shares the mapping.
+#[derive(Clone, Debug)]
 pub struct MeetingMap {
     region: Arc<Region>,
     entries: u32,

@@ -5,6 +5,7 @@
 //! | [`memfd`] | segments: `memfd_create`, seals |
 //! | [`mapping`] | mapped segments as the core's views; over `region`, the raw mapping |
 //! | [`futex`], [`membarrier`] | sleeping, waking, and the fence that the sleeper pays for |
+//! | [`clock`] | the monotonic clock |
 //! | [`fork`] | telling a forked child from the process that made a handle |
 //! | [`socket`] | `SOCK_SEQPACKET` sockets that carry descriptors and credentials; over `listener`, the bound side |
 //! | [`paths`] | where the socket is, and whom it may belong to |
@@ -13,6 +14,7 @@
 //! Errors are [`std::io::Error`]; what was checked here (and not by the kernel) says what was expected, what was found and
 //! what to do. Nothing panics on what a peer or the kernel does.
 
+pub mod clock;
 pub mod fork;
 pub mod futex;
 mod listener;

@@ -84,6 +84,16 @@ pub fn start_round(zone: Zone<'_>, era: u64, clock: impl Fn() -> Option<u64>) {
     }
 }
 
+/// The round has been held up by something that is nobody's fault: the deadline counts from now.
+pub fn restart_round(zone: Zone<'_>, clock: impl Fn() -> Option<u64>) {
+    let round = &zone.header.round.0;
+    let found = round.load(RELAXED.get());
+    if let (true, Some(now)) = (round_began(zone).is_some(), clock()) {
+        // Lost: it has begun anew.
+        let _ = round.compare_exchange(found, found & !TIME | now & TIME, RELAXED.get(), RELAXED.get());
+    }
+}
+
 /// When the first permit for the open era was given, in microseconds of the monotonic clock; `None`: nobody has given one.
 pub fn round_began(zone: Zone<'_>) -> Option<u64> {
     let era = zone.generation() + 1;

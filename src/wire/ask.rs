@@ -2,9 +2,29 @@
 
 use super::codec::{messages, record};
 use super::types::TypeDesc;
+use crate::layout::zone::Pace;
 
 /// The tag of [`Ask::Hello`], in every version.
 pub(super) const HELLO: u16 = 1;
+
+record! {
+    /// When the edges of a zone pass by themselves, and how much of the past it keeps. 0: not at all; in what is asked, also: what the zone has.
+    #[derive(Copy, Default)]
+    pub struct Policy {
+        /// Heartbeat, in milliseconds: the broker runs an edge so often.
+        pub click_ms: u32,
+        /// An edge after so many commits of one writer.
+        pub commits: u64,
+        /// An edge after so many bytes published by one writer.
+        pub bytes: u64,
+        /// Lockstep: how long those who have given their permit wait for the others, in milliseconds.
+        pub deadline_ms: u32,
+        /// How many sealed eras of writers that have gone stay readable; up to the slots of the generation ring, less 2.
+        pub keep_eras: u32,
+        /// The least history of each lane in bytes: its ring is made to hold so much beside what is new.
+        pub keep_bytes: u64,
+    }
+}
 
 record! {
     /// The shape of a zone to be made. 0: the default, or what the zone has. Anything else must be what it has.
@@ -16,6 +36,10 @@ record! {
         pub eras: u32,
         /// Reader entries (reader x lane): `1 ..= MAX_ENTRIES`.
         pub entries: u32,
+        /// What its edges wait for; `None`: for nobody, or what the zone has.
+        pub pace: Option<Pace>,
+        /// Its edges and its past.
+        pub policy: Policy,
     }
 }
 
@@ -82,10 +106,12 @@ messages! {
             channels: Vec<Wanted>,
             /// Refuse if a channel has no writer yet.
             must_exist: bool,
-            /// The reader starts with what comes after it has joined (it skips the rest itself).
-            latest: bool,
+            /// The reader wants what is kept of writers that have gone, too.
+            past: bool,
             /// The reader takes whole eras.
             synced: bool,
+            /// The reader is live and is handed the edges among the messages.
+            marked: bool,
         },
         /// A reader has drained a lane that has ended, or gives one up: the entry is free. Not answered.
         LaneDone = 6 {
@@ -129,5 +155,51 @@ messages! {
         List = 12,
         /// Answered by [`Done`](super::Tell::Done), after all that the broker told this client before.
         Sync = 13,
+        /// Makes a zone that stays when nobody is in it. Answered by [`Done`](super::Tell::Done).
+        CreateZone = 14 {
+            /// The zone.
+            zone: String,
+            /// Its shape.
+            options: ZoneOptions,
+        },
+        /// A zone goes with the last who is in it, whatever it keeps. Answered by [`Done`](super::Tell::Done).
+        RemoveZone = 15 {
+            /// The zone.
+            zone: String,
+        },
+        /// The broker runs an exact edge; in a lockstep zone, one that does not wait any longer. Answered by [`Sealed`](super::Tell::Sealed).
+        Edge = 16 {
+            /// The zone.
+            zone: String,
+            /// Its tag.
+            tag: Option<u64>,
+        },
+        /// Asks for a zone's segments without a row. Answered by [`Attached`](super::Tell::Attached).
+        Attach = 17 {
+            /// The zone.
+            zone: String,
+        },
+        /// This client has halted a zone: the broker renews that while the client's process lives. Not answered.
+        HaltHeld = 18 {
+            /// The zone's number.
+            zone: u64,
+            /// The halt's token.
+            token: u64,
+        },
+        /// The halt is over. Not answered.
+        HaltReleased = 19 {
+            /// The zone's number.
+            zone: u64,
+            /// The halt's token.
+            token: u64,
+        },
+        /// A memory barrier on every process that is registered for it, for a client that may not call that itself. Answered by
+        /// [`Done`](super::Tell::Done).
+        Barrier = 20,
+        /// Asks everybody in a zone to finish and commit now, on behalf of a reader. Answered by [`Done`](super::Tell::Done).
+        Early = 21 {
+            /// The zone's number.
+            zone: u64,
+        },
     }
 }

@@ -1,7 +1,7 @@
 //! Encoding and decoding, in one place per type: records and messages are declared through the macros here, which write both
 //! directions (and, for the tests, a third: a value out of random bytes).
 
-use crate::layout::zone::Geometry;
+use crate::layout::zone::{Geometry, Pace};
 
 /// Why bytes are not a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -166,15 +166,36 @@ impl<T: Wire> Wire for Option<T> {
 
 impl Wire for Geometry {
     fn put(&self, out: &mut Vec<u8>) {
-        let Geometry { writers, eras, entries } = *self;
+        let Geometry { writers, eras, entries, pace } = *self;
         [writers, eras, entries].iter().for_each(|number| number.put(out));
+        pace.put(out);
     }
     fn take(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        Ok(Geometry { writers: u32::take(input)?, eras: u32::take(input)?, entries: u32::take(input)? })
+        let [writers, eras, entries] = [u32::take(input)?, u32::take(input)?, u32::take(input)?];
+        Ok(Geometry { writers, eras, entries, pace: Pace::take(input)? })
     }
     #[cfg(test)]
     fn make(source: &mut super::tests::Source) -> Self {
-        Geometry { writers: u32::make(source), eras: u32::make(source), entries: u32::make(source) }
+        let [writers, eras, entries] = [u32::make(source), u32::make(source), u32::make(source)];
+        Geometry { writers, eras, entries, pace: Pace::make(source) }
+    }
+}
+
+impl Wire for Pace {
+    fn put(&self, out: &mut Vec<u8>) {
+        (*self as u8).put(out);
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        match u8::take(input)? {
+            1 => Ok(Pace::Free),
+            2 => Ok(Pace::Lockstep),
+            3 => Ok(Pace::Revocable),
+            other => Err(DecodeError::BadValue { what: "Pace", found: other.into() }),
+        }
+    }
+    #[cfg(test)]
+    fn make(source: &mut super::tests::Source) -> Self {
+        [Pace::Free, Pace::Lockstep, Pace::Revocable][source.number() as usize % 3]
     }
 }
 

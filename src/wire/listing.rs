@@ -1,5 +1,6 @@
 //! What there is, zone by zone: for tools.
 
+use super::ask::Policy;
 use super::codec::{Wire, record};
 use super::types::TypeDesc;
 use crate::layout::zone::Geometry;
@@ -14,8 +15,16 @@ record! {
         pub zone: u64,
         /// Its shape.
         pub geometry: Geometry,
+        /// Its edges and its past.
+        pub policy: Policy,
+        /// It stays when nobody is in it.
+        pub created: bool,
+        /// It is halted.
+        pub halted: bool,
         /// Its last sealed era; 0: none yet.
         pub generation: u64,
+        /// What is on record of the last sealed era.
+        pub last_edge: Option<EdgeInfo>,
         /// Bytes of all its segments.
         pub bytes: u64,
         /// Reader entries in use.
@@ -28,6 +37,22 @@ record! {
         pub lanes: Vec<LaneUse>,
         /// Its readers, by number.
         pub readers: Vec<ReaderInfo>,
+    }
+}
+
+record! {
+    /// What is on record of a sealed era.
+    pub struct EdgeInfo {
+        /// Its number.
+        pub era: u64,
+        /// Why its edge passed: a [`Reason`](crate::Reason).
+        pub reason: u8,
+        /// When, in microseconds of the monotonic clock.
+        pub time_us: u64,
+        /// The edge's tag.
+        pub tag: Option<u64>,
+        /// Rows that had a batch open, or, in lockstep, were late.
+        pub straddlers: Vec<u32>,
     }
 }
 
@@ -60,6 +85,12 @@ record! {
         pub uid: u32,
         /// Commits of its row so far, those of earlier owners included.
         pub version: u64,
+        /// It has a batch open.
+        pub open_batch: bool,
+        /// Over how many edges it has had one open (in lockstep: was late), as far as the zone remembers.
+        pub straddles: u32,
+        /// Lockstep: it has given its permit for the open era.
+        pub permits: bool,
     }
 }
 
@@ -82,6 +113,8 @@ record! {
         pub readers: u32,
         /// Its writer is gone.
         pub ended: bool,
+        /// Its writer is gone, and new readers still get it.
+        pub kept: bool,
     }
 }
 
@@ -102,6 +135,8 @@ record! {
         pub channels: Vec<u32>,
         /// How many lanes it has.
         pub lanes: u32,
+        /// The last era that it has done with; `None`: it takes no eras.
+        pub taken: Option<u64>,
     }
 }
 

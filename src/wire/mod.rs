@@ -27,16 +27,16 @@ mod tell;
 mod tests;
 mod types;
 
-pub use ask::{Ask, Wanted, ZoneOptions};
+pub use ask::{Ask, Policy, Wanted, ZoneOptions};
 pub use codec::DecodeError;
-pub use listing::{ChannelInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
+pub use listing::{ChannelInfo, EdgeInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
 pub use tell::{LaneInfo, Presence, PresenceKind, PresenceWhat, Tell};
 pub use types::{Field, MAX_FIELDS, MAX_NAME, Scalar, TypeDesc, check_name};
 
 use codec::{Input, Wire};
 
 /// The version of this protocol; raised with any change of it.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Client to broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

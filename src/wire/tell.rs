@@ -1,5 +1,6 @@
 //! Broker to client.
 
+use super::ask::Policy;
 use super::codec::{choice, messages, record};
 use super::listing::ZoneInfo;
 use super::types::TypeDesc;
@@ -106,6 +107,8 @@ messages! {
             row: u32,
             /// The zone's shape.
             geometry: Geometry,
+            /// Its edges and its past.
+            policy: Policy,
             /// The row's version: the writer goes on counting from it.
             version: u64,
             /// The writer's number, unique in this broker.
@@ -137,8 +140,12 @@ messages! {
             reader: u64,
             /// The zone's shape.
             geometry: Geometry,
+            /// Its edges and its past.
+            policy: Policy,
             /// The last sealed era when the reader joined.
             generation: u64,
+            /// Of the eras before this one, lanes of the reader's channels have gone.
+            whole_from: u64,
         },
         /// A lane for a reader: in answer to `OpenReader`, or with id 0 when it comes later. With a descriptor: the lane,
         /// read-only.
@@ -151,6 +158,8 @@ messages! {
             lane: LaneInfo,
             /// The writer's last commit when the reader joined: what follows is the latest. 0 for a lane that comes later.
             version: u64,
+            /// The writer has gone, and the lane is kept: whether it died.
+            ended: Option<bool>,
         },
         /// All lanes that are there have been added.
         ReaderOpen = 9 {
@@ -181,6 +190,20 @@ messages! {
             zone: Option<ZoneInfo>,
             /// Whether this is the last packet.
             last: bool,
+        },
+        /// The broker has run an edge.
+        Sealed = 14 {
+            /// The era that it sealed.
+            era: u64,
+        },
+        /// A zone without a row. With descriptors: the zone, the meeting, both to be mapped writable.
+        Attached = 15 {
+            /// The zone's number.
+            zone: u64,
+            /// Its shape.
+            geometry: Geometry,
+            /// Its edges and its past.
+            policy: Policy,
         },
     }
 }

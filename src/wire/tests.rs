@@ -156,7 +156,7 @@ fn the_largest_type_fits_into_a_packet() {
     ty.check().unwrap();
     let mut lane = LaneInfo::make(&mut Source::new(Vec::new()));
     (lane.ty, lane.channel_name, lane.writer_name) = (ty, name(), name());
-    let body = Tell::LaneAdded { reader: 1, entry: 1, lane, version: 1 };
+    let body = Tell::LaneAdded { reader: 1, entry: 1, lane, version: 1, ended: None };
     assert!(reply_bytes(&Reply { id: 1, body }).len() <= MAX_PACKET);
 }
 

@@ -14,7 +14,14 @@ fn ask() -> impl Strategy<Value = Ask> {
             size => TypeDesc { name: "t".to_owned(), size, align: 8, variable: false, fields: Vec::new() },
         })
     };
-    let options = || prop::sample::select(vec![0, 4, 5]).prop_map(|n| ZoneOptions { writers: n, eras: n, entries: n });
+    let options = || {
+        prop::sample::select(vec![0, 4, 5]).prop_map(|n| ZoneOptions {
+            writers: n,
+            eras: n,
+            entries: n,
+            ..ZoneOptions::default()
+        })
+    };
     let wanted = (name(), prop::option::of(ty())).prop_map(|(channel, ty)| Wanted { channel, ty });
     let capacity = prop::sample::select(vec![0, 4096, 1 << 21, u64::MAX]);
     prop_oneof![
@@ -24,7 +31,16 @@ fn ask() -> impl Strategy<Value = Ask> {
         ),
         number().prop_map(|lane| Ask::LaneMapped { lane }),
         (name(), options(), vec(wanted, 0..4), any::<bool>()).prop_map(|(zone, options, channels, must_exist)| {
-            Ask::OpenReader { zone, options, name: "r".to_owned(), channels, must_exist, latest: false, synced: false }
+            Ask::OpenReader {
+                zone,
+                options,
+                name: "r".to_owned(),
+                channels,
+                must_exist,
+                past: false,
+                synced: false,
+                marked: false,
+            }
         }),
         (number(), 0..5u32).prop_map(|(reader, entry)| Ask::LaneDone { reader, entry }),
         number().prop_map(|writer| Ask::CloseWriter { writer }),

@@ -12,18 +12,24 @@ mod telling;
 
 use super::*;
 use crate::layout::LAYOUT_HASH;
-use crate::layout::zone::Geometry;
+use crate::layout::zone::{Geometry, Pace};
 use crate::os::mapping::{Access, LaneMap, MeetingMap, ZoneMap};
 use crate::ring::lane;
 use crate::ring::order;
-use crate::wire::{Ask, LaneInfo, PROTOCOL, Request, TypeDesc, Wanted, ZoneOptions};
+use crate::wire::{Ask, LaneInfo, PROTOCOL, Policy, Request, TypeDesc, Wanted, ZoneOptions};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const NO_OPTIONS: ZoneOptions = ZoneOptions { writers: 0, eras: 0, entries: 0 };
+const NO_OPTIONS: ZoneOptions = ZoneOptions {
+    writers: 0,
+    eras: 0,
+    entries: 0,
+    pace: None,
+    policy: Policy { click_ms: 0, commits: 0, bytes: 0, deadline_ms: 0, keep_eras: 0, keep_bytes: 0 },
+};
 
 /// Runs a test, the closure's, in a process of its own.
 fn isolated(body: impl FnOnce()) {
@@ -372,7 +378,8 @@ fn open_reader(zone: &str, channels: &[&str]) -> Ask {
         name: "reader".to_owned(),
         channels: channels.iter().map(|&channel| Wanted { channel: channel.to_owned(), ty: None }).collect(),
         must_exist: false,
-        latest: false,
+        past: false,
+        marked: false,
         synced: false,
     }
 }

@@ -13,11 +13,11 @@ fn lane_of(writer: &Writer, channel: &str, ty: TypeDesc) -> Ask {
 }
 
 fn reader_of(ty: TypeDesc) -> Ask {
-    let Ask::OpenReader { zone, options, name, must_exist, latest, synced, .. } = open_reader("z", &[]) else {
+    let Ask::OpenReader { zone, options, name, must_exist, past, synced, marked, .. } = open_reader("z", &[]) else {
         panic!()
     };
     let channels = vec![Wanted { channel: "a".to_owned(), ty: Some(ty) }];
-    Ask::OpenReader { zone, options, name, channels, must_exist, latest, synced }
+    Ask::OpenReader { zone, options, name, channels, must_exist, past, synced, marked }
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn zones_keep_their_shape() {
         ] {
             assert_eq!(client.refused(open(bad)).0, Code::Invalid);
         }
-        let shape = ZoneOptions { writers: 2, eras: 8, entries: 0 };
+        let shape = ZoneOptions { writers: 2, eras: 8, ..NO_OPTIONS };
         let (Tell::Writer { geometry, .. }, _) = client.call(open(shape)) else { panic!() };
-        assert_eq!(geometry, Geometry { writers: 2, eras: 8, entries: 1024 });
+        assert_eq!(geometry, Geometry { writers: 2, eras: 8, entries: 1024, pace: Pace::Free });
         let (code, text) = client.refused(open(ZoneOptions { eras: 64, ..NO_OPTIONS }));
         assert_eq!(code, Code::Mismatch);
         assert!(text.contains("expected 8 eras") && text.contains("found 64"), "{text}");
@@ -147,8 +147,8 @@ fn what_must_exist_must_have_a_writer() {
         let place = Place::new();
         let mut client = place.connect();
         let must = |channels: &[&str]| match open_reader("z", channels) {
-            Ask::OpenReader { zone, options, name, channels, latest, synced, .. } => {
-                Ask::OpenReader { zone, options, name, channels, must_exist: true, latest, synced }
+            Ask::OpenReader { zone, options, name, channels, past, synced, marked, .. } => {
+                Ask::OpenReader { zone, options, name, channels, must_exist: true, past, synced, marked }
             }
             _ => panic!(),
         };
@@ -204,7 +204,7 @@ fn quotas_are_answers() {
         assert_eq!(client.refused(large(2 << 20)).0, Code::TooLarge);
         place.until("as far as it goes", |stats| stats.bytes < 3 << 20);
         assert!(matches!(client.call(large(1 << 20)).0, Tell::LaneMade { .. }));
-        let huge = ZoneOptions { writers: 1024, eras: 4096, entries: 65_536 };
+        let huge = ZoneOptions { writers: 1024, eras: 4096, entries: 65_536, ..NO_OPTIONS };
         client.done(Ask::CloseWriter { writer: second.serial });
         exhausted(&mut client, Ask::OpenWriter { zone: "huge".to_owned(), options: huge, name: "w".to_owned() });
 

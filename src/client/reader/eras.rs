@@ -2,8 +2,9 @@
 
 use super::Reader;
 use crate::client::lanes::{Gone, Next, Taken, cut_of};
+use crate::client::waiting::{self, Deadline};
 use crate::error::{Error, Result};
-use crate::ring::sequencer;
+use crate::ring::{bell, sequencer};
 
 /// How often a reader follows a generation ring that turns faster than it can look before it lets its caller breathe.
 pub(super) const ERA_TRIES: u32 = 64;
@@ -25,6 +26,9 @@ impl Reader {
     /// The next message of the era begun; `None` when it is through.
     pub(crate) fn next_of_era(&mut self) -> Result<Option<Taken>> {
         self.check_fork()?;
+        if self.is_halted() {
+            self.wait_out_halt();
+        }
         while self.in_era && self.turn < self.lanes.len() {
             let lane = &mut self.lanes[self.turn];
             match lane.next_sealed() {
@@ -54,15 +58,24 @@ impl Reader {
     /// Ends the era begun and begins the next one that is sealed and whole: its number and whether it is merged.
     pub(crate) fn begin_next_era(&mut self) -> Result<Option<(u64, bool)>> {
         self.check_synced()?;
+        if let Some(error) = self.untold.take() {
+            return Err(error);
+        }
+        if self.is_halted() {
+            return Ok(None);
+        }
         self.finish_era()?;
         for _ in 0..ERA_TRIES {
             let generation = self.zone.view().generation();
             // After the generation: whoever has committed something in this era has announced its lane before.
             let news = self.keep_up()?;
-            if let Some(index) = self.lanes.iter().position(|lane| lane.is_drained()) {
+            if let Some(index) = self.lanes.iter().position(|lane| lane.is_to_be_told()) {
                 return Err(self.close(index));
             }
-            if generation == self.era {
+            if self.keep_eras > 0 {
+                self.give_up_the_past(generation);
+            }
+            if generation <= self.era {
                 if news {
                     continue;
                 }
@@ -78,14 +91,122 @@ impl Reader {
 
     /// Skips what is left of the era begun, and leaves it behind.
     fn finish_era(&mut self) -> Result<()> {
-        if !self.in_era {
+        if !self.unreleased {
             return Ok(());
         }
         while let Some(_skipped) = self.next_of_era()? {}
+        self.unreleased = false;
         for lane in &mut self.lanes {
             lane.release(&self.bells, self.fence);
+            lane.done_with(self.era);
         }
+        bell::ring(&self.bells.done.0, bell::ALL, self.fence, waiting::wake);
         Ok(())
+    }
+
+    /// An era is dropped: the rest of it is skipped, and its writers may go on. An error is told by the next call.
+    pub(crate) fn end_era(&mut self, era: u64) {
+        if self.epoch.is_current()
+            && self.era == era
+            && !self.is_halted()
+            && let Err(error) = self.finish_era()
+        {
+            self.untold.get_or_insert(error);
+        }
+    }
+
+    /// Sleeps until the zone is not halted any more.
+    #[cold]
+    fn wait_out_halt(&self) {
+        while self.is_halted() {
+            let bell = &self.bells.synced.0;
+            let expected = waiting::announce(bell, u32::MAX);
+            if self.is_halted() {
+                waiting::sleep(bell, expected, Deadline::never());
+            }
+        }
+    }
+
+    /// Goes back (or on) to an era: the next one begun is this. Any that is still whole can be had; the one after the last sealed at the
+    /// latest.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] says which is the oldest that is still whole, and the reader is where it was; [`Error::Timeout`] if a writer moved its
+    /// floor away again and again; [`Error::Invalid`] for a live reader; [`Error::Forked`].
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # use std::time::Duration;
+    /// let bus = syncline::Bus::embedded()?;
+    /// let mut writer = bus.zone("plant").writer("controller")?;
+    /// let level = writer.channel("level").open::<f64>()?;
+    /// let mut reader = bus.zone("plant").reader("log").channel::<f64>("level").synced().open()?;
+    /// for value in [1.0, 2.0, 3.0] {
+    ///     writer.publish(level, &value)?;
+    ///     writer.edge()?;
+    ///     while reader.try_era()?.is_some() {}
+    /// }
+    /// reader.rewind(2)?;
+    /// let mut era = reader.next_era(Duration::from_secs(1))?;
+    /// assert_eq!(era.next()?.unwrap().copy::<f64>()?, 2.0);
+    /// let mut era = era.previous()?;
+    /// assert_eq!((era.number(), era.next()?.unwrap().copy::<f64>()?), (1, 1.0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rewind(&mut self, era: u64) -> Result<()> {
+        self.check_synced()?;
+        self.finish_era()?;
+        self.keep_up()?;
+        let generation = self.zone.view().generation();
+        if era == 0 || era > generation + 1 {
+            return Err(self.gone(era));
+        }
+        let mut saved = Vec::with_capacity(self.lanes.len());
+        let mut failed = None;
+        for lane in &mut self.lanes {
+            match lane.go_to_floor() {
+                Ok(before) => saved.push(before),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        if failed.is_none() && !matches!(self.look_before(era), Before::Whole) {
+            failed = Some(self.gone(era));
+        }
+        if failed.is_none() && !matches!(self.skip_before(era)?, Before::Whole) {
+            failed = Some(self.gone(era));
+        }
+        if let Some(error) = failed {
+            for (lane, saved) in self.lanes.iter_mut().zip(&saved) {
+                lane.go_to(saved);
+            }
+            return Err(error);
+        }
+        (self.era, self.first) = (era - 1, false);
+        Ok(())
+    }
+
+    /// The error that says that an era is not to be had, given where the lanes are now: at their floors.
+    pub(super) fn gone(&mut self, era: u64) -> Error {
+        let generation = self.zone.view().generation();
+        let first = sequencer::oldest_era(self.zone.view(), generation).max(self.whole_from);
+        let oldest = (first..=generation).find(|&era| matches!(self.look_before(era), Before::Whole));
+        Error::Gone { era, oldest, generation }
+    }
+
+    /// Whether anything of `era` is missing in the lanes as they are now.
+    pub(super) fn look_before(&mut self, era: u64) -> Before {
+        if era < self.whole_from {
+            return Before::Parts;
+        }
+        let Ok(()) = self.load_cuts(era - 1) else { return Before::Gone };
+        let mut lanes = self.lanes.iter().zip(&self.cuts);
+        let whole = lanes.all(|(lane, cut)| lane.is_whole_after(cut.unwrap_or(0)));
+        if whole { Before::Whole } else { Before::Parts }
     }
 
     /// Begins the era after the last one, or the oldest that the generation ring still knows.
@@ -113,11 +234,12 @@ impl Reader {
             lane.set_cut(*cut);
         }
         (self.era, self.in_era, self.turn, self.first) = (era, true, 0, false);
+        self.unreleased = true;
         Ok(Begun::Era { merged })
     }
 
     /// The cuts of an era for all our lanes.
-    fn load_cuts(&mut self, era: u64) -> Result<(), Gone> {
+    pub(super) fn load_cuts(&mut self, era: u64) -> Result<(), Gone> {
         let zone = self.zone.view();
         self.cuts.clear();
         for lane in &self.lanes {
@@ -129,7 +251,7 @@ impl Reader {
     /// Goes to the beginning of `era` in every lane, and finds out whether anything of it is missing.
     pub(super) fn skip_before(&mut self, era: u64) -> Result<Before> {
         let Ok(()) = self.load_cuts(era - 1) else { return Ok(Before::Gone) };
-        let mut whole = true;
+        let mut whole = era >= self.whole_from;
         for (lane, cut) in self.lanes.iter_mut().zip(&self.cuts) {
             let cut = cut.unwrap_or(0);
             lane.skip_to_cut(cut)?;

@@ -8,11 +8,12 @@ use crate::client::waiting;
 use crate::client::zone::Zone;
 use crate::error::{Error, Result};
 use crate::os::mapping::{Access, MeetingMap, ZoneMap};
-use crate::ring::sequencer;
+use crate::ring::{lockstep, sequencer};
 use crate::wire::{Ask, Tell, TypeDesc, Wanted};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Where a new reader starts in the lanes that are there already.
@@ -23,6 +24,8 @@ pub enum Start {
     Latest,
     /// With all that the lanes still hold; a synced reader with the oldest era that is still whole.
     Oldest,
+    /// With this era, of which nothing may be missing; the one after the last sealed at the latest.
+    Era(u64),
 }
 
 /// Describes a reader to open; from [`Zone::reader`].
@@ -34,13 +37,24 @@ pub struct ReaderBuilder {
     channels: Vec<Wanted>,
     must_exist: bool,
     synced: bool,
+    marked: bool,
+    early: bool,
     start: Start,
 }
 
 impl ReaderBuilder {
     pub(crate) fn new(zone: Zone, name: &str) -> Self {
         let name = name.to_owned();
-        ReaderBuilder { zone, name, channels: Vec::new(), must_exist: false, synced: false, start: Start::default() }
+        ReaderBuilder {
+            zone,
+            name,
+            channels: Vec::new(),
+            must_exist: false,
+            synced: false,
+            marked: false,
+            early: false,
+            start: Start::default(),
+        }
     }
 
     /// Subscribes to a channel of messages of `P`: a type, a slice of it, or `[u8]` for bytes. The channel need not exist yet.
@@ -73,6 +87,19 @@ impl ReaderBuilder {
         self
     }
 
+    /// A live reader that is handed the edges, too, each after the last message of its era and before the first of the next: read with
+    /// [`Reader::next_live`]. (In lockstep zones a message is in no era before that is sealed: there messages come with their edge.)
+    pub fn markers(mut self) -> Self {
+        self.marked = true;
+        self
+    }
+
+    /// Waiting ends with [`Error::Early`] when a participant asks everybody to finish and commit now.
+    pub fn early(mut self) -> Self {
+        self.early = true;
+        self
+    }
+
     /// Where to start in lanes that are there already.
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
@@ -82,7 +109,8 @@ impl ReaderBuilder {
     /// Joins. When this returns, nothing that is published afterwards can be missed.
     ///
     /// # Errors
-    /// A channel has another type; a bad name; a channel that does not exist, if it must; quotas; no broker.
+    /// A channel has another type; a bad name; a channel that does not exist, if it must; quotas; no broker. [`Error::Gone`] if the era to
+    /// start with is not to be had.
     pub fn open(self) -> Result<Reader> {
         Reader::open(self)
     }
@@ -90,7 +118,13 @@ impl ReaderBuilder {
 
 impl Reader {
     fn open(builder: ReaderBuilder) -> Result<Reader> {
-        let ReaderBuilder { zone, name, channels, must_exist, synced, start } = builder;
+        let ReaderBuilder { zone, name, channels, must_exist, synced, marked, early, start } = builder;
+        if synced && marked {
+            return Err(Error::Invalid(
+                "reader both synced and with markers: expected one of them; a synced reader is handed whole eras"
+                    .to_owned(),
+            ));
+        }
         let link = zone.link().clone();
         let id = link.send(Ask::OpenReader {
             zone: zone.name().to_owned(),
@@ -98,19 +132,20 @@ impl Reader {
             name,
             channels,
             must_exist,
-            latest: start == Start::Latest,
+            past: synced || marked || start != Start::Latest,
             synced,
+            marked,
         })?;
-        let opened = Self::join(&link, id, synced, start);
+        let opened = Self::join(&link, id, (synced, marked, early), start);
         link.forget(id);
         opened
     }
 
     /// The answers to `OpenReader`: the segments, each lane there is, and that it was all.
-    fn join(link: &Arc<Link>, id: u32, synced: bool, start: Start) -> Result<Reader> {
+    fn join(link: &Arc<Link>, id: u32, (synced, marked, early): (bool, bool, bool), start: Start) -> Result<Reader> {
         let patience = Duration::from_secs(30);
         let (told, fds) = link.next_reply(id, patience)?;
-        let Tell::Reader { zone: number, reader, geometry, generation } = told else {
+        let Tell::Reader { zone: number, reader, geometry, policy, generation, whole_from } = told else {
             return Err(unexpected("Reader", &told));
         };
         let [zone_fd, meeting_fd] = take_fds(fds)?;
@@ -125,9 +160,12 @@ impl Reader {
             roster: NEVER_LOOKED,
             header: zone.header(),
             bells: meeting.bells(),
+            early: early.then(|| zone.view().header.control.0.early.load(Ordering::Relaxed)),
+            rolls: lockstep::rolls(zone.view().header),
             zone,
             meeting,
             id: reader,
+            number,
             synced,
             fence: waiting::ringer_fence(),
             mask: 0,
@@ -138,11 +176,19 @@ impl Reader {
             era: 0,
             cuts: Vec::new(),
             in_era: false,
+            unreleased: false,
             first: true,
+            whole_from,
+            marked,
+            cuts_of: 0,
+            keep_eras: policy.keep_eras.into(),
+            untold: None,
         };
         loop {
             match link.next_reply(id, patience)? {
-                (Tell::LaneAdded { entry, lane, version, .. }, fds) => reader.add_lane(lane, entry, version, fds)?,
+                (Tell::LaneAdded { entry, lane, version, ended, .. }, fds) => {
+                    reader.add_lane(lane, entry, version, ended, fds)?;
+                }
                 (Tell::ReaderOpen { .. }, _) => break,
                 (other, _) => return Err(unexpected("LaneAdded or ReaderOpen", &other)),
             }
@@ -154,11 +200,35 @@ impl Reader {
     /// Goes to where this reader starts. `joined`: the generation when the broker joined it. Not the present one: a writer that has
     /// waited for this reader may have published and sealed since.
     fn seek(&mut self, start: Start, joined: u64) -> Result<()> {
-        match (start, self.synced) {
-            (Start::Latest, true) => self.seek_next_era(joined),
-            (Start::Latest, false) => self.skip_to_latest(),
-            (Start::Oldest, true) => self.seek_oldest_era(),
-            (Start::Oldest, false) => Ok(()),
+        self.era = joined;
+        match start {
+            Start::Latest if self.synced => self.seek_next_era(joined)?,
+            Start::Latest => self.skip_to_latest()?,
+            Start::Oldest if self.synced || self.marked => self.seek_oldest_era()?,
+            Start::Oldest => {}
+            Start::Era(era) => self.seek_era(era)?,
+        }
+        if start == Start::Latest {
+            // Whoever wants the present only is not told of those who had gone before.
+            for lane in self.lanes.iter_mut().filter(|lane| lane.is_to_be_told()) {
+                lane.tell(joined);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the beginning of an era of which nothing is missing.
+    fn seek_era(&mut self, era: u64) -> Result<()> {
+        let generation = self.zone.view().generation();
+        if era == 0 || era > generation + 1 || !matches!(self.look_before(era), Before::Whole) {
+            return Err(self.gone(era));
+        }
+        match self.skip_before(era)? {
+            Before::Whole => {
+                (self.era, self.first) = (era - 1, false);
+                Ok(())
+            }
+            Before::Parts | Before::Gone => Err(self.gone(era)),
         }
     }
 
@@ -174,7 +244,6 @@ impl Reader {
     /// Goes to the beginning of the era after `joined`. If a lane has lost a part of it, the first whole one is found as eras
     /// are sealed. If the zone has forgotten where it began, what came after this reader is merged into the first one.
     fn seek_next_era(&mut self, joined: u64) -> Result<()> {
-        self.era = joined;
         match self.skip_before(joined + 1)? {
             Before::Whole => self.first = false,
             Before::Parts => {}

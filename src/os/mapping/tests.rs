@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 
 const CAPACITY: u64 = 4 * PAGE;
-const GEOMETRY: zone::Geometry = zone::Geometry { writers: 3, eras: 8, entries: 5 };
+const GEOMETRY: zone::Geometry = zone::Geometry { writers: 3, eras: 8, entries: 5, pace: zone::Pace::Free };
 
 fn lane() -> Segment {
     let segment = Segment::create("test", lane::segment_size(CAPACITY)).unwrap();

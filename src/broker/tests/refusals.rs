@@ -271,7 +271,7 @@ fn garbage_ends_its_connection_and_no_other() {
         let early = hello_bytes(Ask::List);
         let layout = hello_bytes(Ask::Hello { protocol: PROTOCOL, layout_hash: 1, name: "x".to_owned() });
         let unnamed = hello_bytes(Ask::Hello { protocol: PROTOCOL, layout_hash: LAYOUT_HASH, name: String::new() });
-        let mut future = hello_bytes(Ask::Hello { protocol: 2, layout_hash: 1, name: "x".to_owned() });
+        let mut future = hello_bytes(Ask::Hello { protocol: PROTOCOL + 1, layout_hash: 1, name: "x".to_owned() });
         future.extend_from_slice(b"and more");
         let zeroes = vec![0; MAX_PACKET];
         let cases: [(&[u8], u32, Code); 8] = [

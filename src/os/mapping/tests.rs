@@ -219,7 +219,7 @@ fn what_is_not_the_segment_is_refused() {
     let preamble = &map.view().header.preamble;
     for (word, wrong, text) in [
         (&preamble.magic, 0, "expected a Syncline segment"),
-        (&preamble.kind, Kind::Lane as u64 | 99 << 32, "expected layout version 1"),
+        (&preamble.kind, Kind::Lane as u64 | 99 << 32, &format!("expected layout version {LAYOUT_VERSION}")),
         (
             &preamble.kind,
             Kind::Zone as u64 | u64::from(LAYOUT_VERSION) << 32,

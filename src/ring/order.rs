@@ -117,7 +117,7 @@ sites! {
     /// The era being closed: publishes that the era before is sealed. Ordered before the versions by [`CLOSING_FENCE`]. Pairs with
     /// [`CLOSING_SEE`].
     CLOSING_RAISE: rmw Release;
-    /// An edge, between `closing` and the versions. Pairs with [`REACTION_FENCE`].
+    /// An edge, between `closing` and the versions. Pairs with [`REACTION_FENCE`] and [`MARKER_FENCE`].
     CLOSING_FENCE: fence SeqCst;
     /// A writer looks whether an era is being closed, and then which one is. Ordered after what it reacts to by
     /// [`REACTION_FENCE`]. Pairs with [`CLOSING_RAISE`].
@@ -148,6 +148,8 @@ sites! {
     COMPLETE: rmw Release;
     /// A writer that reacts, between the completed versions and `closing`. Pairs with [`CLOSING_FENCE`].
     REACTION_FENCE: fence SeqCst;
+    /// A live reader that hands out edges too, between a row's version and `closing`. Pairs with [`CLOSING_FENCE`].
+    MARKER_FENCE: fence SeqCst;
 
     // ---- lockstep ----
     /// A permit: publishes the commits that it names. Pairs with [`PERMIT_SEE`].

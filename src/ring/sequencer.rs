@@ -29,12 +29,16 @@
 //! itself before a commit with an era closing and its own cut open decides that first ([`settle_era`]): its commit goes into the next era. (2) A
 //! writer that reacts to what it has read live first completes the versions of those rows, then fences ([`complete`]). If a helper took
 //! the cause's row before the cause, its fence came before the reaction's fence, so the reaction's writer sees the era closing.
+//!
+//! **Edges among live messages.** A live reader that hands out edges too has to know of a message that it is in the open era, before that
+//! is sealed. It takes the row's version, fences, and looks at `closing` ([`is_in_open_era`]): an edge that does not show there finds that
+//! version. If one shows, the cut that it has decided tells; if it has decided none yet, the message waits.
 
 use super::lockstep;
 use super::order::{
     CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_SEE, FLIP,
-    GENERATION_SEE, GENERATION_STILL, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, TAG_SEE, TAG_SET, WORD_DECIDE,
-    WORD_SEE,
+    GENERATION_SEE, GENERATION_STILL, MARKER_FENCE, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, TAG_SEE, TAG_SET,
+    WORD_DECIDE, WORD_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
@@ -425,12 +429,44 @@ pub fn era_of(zone: Zone<'_>, row: usize, version: u64) -> Option<u64> {
     (includes(high) && (high == 1 || lacks(high - 1))).then_some(high)
 }
 
-/// The cut of the era that is closing, if it is decided for this row already: whether it includes `version`. `None`: it is not decided, or no
-/// era is closing. For readers that hand out edges among messages.
-pub fn closing_includes(zone: Zone<'_>, generation: u64, row: usize, version: u64) -> Option<bool> {
+/// Whether a commit of `row` is known to be in the era after `generation` or in an earlier one; false: as far as can be told now, it may
+/// be in a later one. For a live reader that hands out edges among messages and has handed out those up to `generation`. `known` is the
+/// caller's, one for each row, 0 at first: the last version of which this was found out. One comparison while that is enough.
+#[inline(always)]
+pub fn is_in_open_era<'z>(
+    zone: impl FnOnce() -> Zone<'z>,
+    generation: u64,
+    row: usize,
+    version: u64,
+    known: &mut u64,
+) -> bool {
+    if version > *known {
+        // What was known stays: of each row, an era only holds more than the one before.
+        *known = known_of_open_era(zone(), generation, row).max(*known);
+    }
+    version <= *known
+}
+
+/// The version up to which a row's commits are known to be in the era after `generation` or in earlier ones.
+#[cold]
+fn known_of_open_era(zone: Zone<'_>, generation: u64, row: usize) -> u64 {
     let (slot, lap) = (zone.slot(generation + 1), zone.lap(generation + 1));
-    let word = slot[SLOT_WORDS..].get(row)?.load(CUT_SEE.get());
-    is_of(word, lap).then_some(word & VERSION >= version)
+    let (Some(cut), Some(row)) = (slot[SLOT_WORDS..].get(row), zone.rows.get(row)) else { return 0 };
+    // In lockstep a permit may have been given long before an edge begins, and a deadline may leave out what has no permit.
+    if zone.geometry.pace == Pace::Free {
+        let version = row.version.load(COMMIT_SEE.get()) & VERSION;
+        // Either this fence comes before that of an edge, which then finds this version, or the edge shows here. (If the writer decided the
+        // cut, it had found the edge before the commit that the version tells of.)
+        MARKER_FENCE.fence();
+        if closing(zone.header).0 <= generation {
+            return version;
+        }
+    }
+    let word = cut.load(CUT_SEE.get());
+    // As in `holds`, but that the era may be open.
+    let is_held =
+        zone.header.generation.0.load(GENERATION_STILL.get()) <= generation + u64::from(zone.geometry.eras) - 1;
+    if is_held && is_of(word, lap) { word & VERSION } else { 0 }
 }
 
 /// Before a commit of `row`, whose version is `version`: [`settle_era`], if `closing` is not what it was when this was last done. `settled` is

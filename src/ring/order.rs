@@ -125,9 +125,11 @@ sites! {
     /// Lockstep: the era being closed, by an edge that has seen all permits: publishes that the era before is sealed. Pairs with
     /// [`CLOSING_SEE`].
     CLOSING_BEGIN: rmw Release;
-    /// A helper takes a word of the slot that is not a cut, before it looks at the generation again. Pairs with [`WORD_DECIDE`].
+    /// A helper takes a word of the slot that is not a cut: before it looks at the generation again, or at the tag of whom was decided.
+    /// Pairs with [`WORD_DECIDE`].
     WORD_SEE: load Acquire;
-    /// A word of the slot, decided: whoever finds it knows that the era before is sealed. Pairs with [`WORD_SEE`].
+    /// A word of the slot, decided: whoever finds it knows that the era before is sealed, and finds the proposer's tag. Pairs with
+    /// [`WORD_SEE`].
     WORD_DECIDE: rmw Release;
     /// The tag that a participant proposes: stored once no era that it has proposed is open. Pairs with [`TAG_SEE`].
     TAG_SET: store Release;

@@ -271,8 +271,8 @@ fn decide(
     if !zone.is_still(generation) {
         return Err(Sealed);
     }
-    // Relaxed when lost: what was decided is a number of its own.
-    match word.compare_exchange(found, lap | proposed, WORD_DECIDE.get(), RELAXED.get()) {
+    // Lost: whose tag it is was decided by whoever put that down before.
+    match word.compare_exchange(found, lap | proposed, WORD_DECIDE.get(), WORD_SEE.get()) {
         Ok(_) => Ok(Some(proposed)),
         Err(decided) if is_of(decided, lap) => Ok(Some(decided & VALUE)),
         Err(_) => Err(Sealed),

@@ -5,6 +5,7 @@
 //! its number, its first against its last word, each of its cache lines read.
 
 mod bare;
+mod bounce;
 mod commit;
 mod latency;
 mod peer;
@@ -22,9 +23,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
     /// One-way latency of a live reader that spins, against one bare cache line.
-    Latency(Options),
+    Latency(Sizes),
     /// Messages a second, one writer and one reader, against a bare fixed-slot ring; singly and in batches of 64.
-    Throughput(Options),
+    Throughput(Sizes),
     /// What one commit costs its writer: of a batch over 8 lanes, and with 1 and with 32 readers at rest.
     Commit(Options),
     /// The other process of a benchmark.
@@ -35,10 +36,7 @@ pub(super) enum Bench {
 /// How to measure.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
-    /// Bytes of a message; may be given several times. A multiple of 8.
-    #[arg(long, value_name = "BYTES")]
-    pub(super) size: Vec<usize>,
-    /// One JSON object a size on standard output, and nothing else.
+    /// One JSON object a result on standard output, and nothing else.
     #[arg(long)]
     pub(super) json: bool,
     /// How many pairs of runs: the reference and Syncline, in turn.
@@ -52,8 +50,18 @@ pub(super) struct Options {
     pub(super) cores: Vec<usize>,
 }
 
-impl Options {
-    fn sizes(&self, default: &[usize]) -> Result<Vec<usize>> {
+/// What to measure with, and how.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Sizes {
+    /// Bytes of a message; may be given several times. A multiple of 8.
+    #[arg(long, value_name = "BYTES")]
+    size: Vec<usize>,
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Sizes {
+    fn or(&self, default: &[usize]) -> Result<Vec<usize>> {
         let sizes = if self.size.is_empty() { default.to_vec() } else { self.size.clone() };
         match sizes.iter().find(|&&size| size == 0 || size % 8 != 0 || size > bare::LARGEST) {
             Some(size) => {
@@ -99,8 +107,8 @@ impl Drop for Stage {
 /// Runs a benchmark. Each brings a broker of its own; `place` is for the other process of one.
 pub(super) fn run(bench: &Bench, place: &Place) -> Outcome {
     match bench {
-        Bench::Latency(options) => latency::run(options)?,
-        Bench::Throughput(options) => throughput::run(options)?,
+        Bench::Latency(sizes) => latency::run(sizes)?,
+        Bench::Throughput(sizes) => throughput::run(sizes)?,
         Bench::Commit(options) => commit::run(options)?,
         Bench::Peer(peer) => peer::run(peer, &place.connect()?)?,
     }

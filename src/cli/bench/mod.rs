@@ -1,12 +1,13 @@
 //! `syncline bench`: how fast, against the bare limit of the same machine in the same run.
 //!
 //! Every figure is a ratio to a reference that does the least that could be done, between the same two pinned processes, right
-//! before and right after: one cache line bounced to and fro for latency, a fixed-slot ring for throughput. Every message is checked:
+//! before and right after: one cache line bounced to and fro for latency, a fixed-slot ring for throughput, one word counted up for edges. Every message is checked:
 //! its number, its first against its last word, each of its cache lines read.
 
 mod bare;
 mod bounce;
 mod commit;
+mod edge;
 mod latency;
 mod peer;
 mod report;
@@ -28,6 +29,9 @@ pub(super) enum Bench {
     Throughput(Sizes),
     /// What one commit costs its writer: of a batch over 8 lanes, and with 1 and with 32 readers at rest.
     Commit(Options),
+    /// Edges: how soon a synced reader that spins has what one sealed, against one bare cache line; what one costs its caller; how
+    /// many there can be in a second.
+    Edge(edge::Edge),
     /// The other process of a benchmark.
     #[command(hide = true)]
     Peer(peer::Peer),
@@ -110,6 +114,7 @@ pub(super) fn run(bench: &Bench, place: &Place) -> Outcome {
         Bench::Latency(sizes) => latency::run(sizes)?,
         Bench::Throughput(sizes) => throughput::run(sizes)?,
         Bench::Commit(options) => commit::run(options)?,
+        Bench::Edge(edge) => edge::run(edge)?,
         Bench::Peer(peer) => peer::run(peer, &place.connect()?)?,
     }
     Ok(())

@@ -61,7 +61,7 @@ enum Command {
     Watch(watch::Arguments),
     /// Show the main job on this host's own figures, or (`demo torn`) why edges are needed
     Demo(demo::Arguments),
-    /// Measure latency, throughput and commits, against the bare limits of this machine
+    /// Measure latency, throughput, commits and edges, against the bare limits of this machine
     #[command(subcommand)]
     Bench(bench::Bench),
     /// A process of a demo

@@ -1,6 +1,7 @@
 //! The `syncline` program, as processes.
 
 mod bad_input;
+mod bench;
 mod broker;
 mod demo;
 mod harness;

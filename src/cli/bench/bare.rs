@@ -18,6 +18,7 @@ const BALL: usize = 0;
 const STOP: usize = 32;
 const TAIL: usize = 64;
 const HEAD: usize = 96;
+const COUNT: usize = 128;
 
 /// Memory that both processes of a benchmark have mapped.
 pub(super) struct Arena {
@@ -45,7 +46,7 @@ impl Arena {
 
     /// Sets all words to zero, before a run.
     pub(super) fn reset(&self) {
-        for word in [BALL, STOP, TAIL, HEAD] {
+        for word in [BALL, STOP, TAIL, HEAD, COUNT] {
             self.word(word).store(0, Ordering::SeqCst);
         }
     }
@@ -87,6 +88,24 @@ impl Arena {
             ball.store(2 * round + 2, Ordering::Release);
             round += 1;
         }
+    }
+
+    /// Counts a word up, as whoever else does it lets us, until `done` says so after some; how often it was this process.
+    pub(super) fn count_up(&self, mut done: impl FnMut() -> bool) -> u64 {
+        let word = self.word(COUNT);
+        let mut mine = 0;
+        while !done() {
+            for _ in 0..64 {
+                let seen = word.load(Ordering::Acquire);
+                mine += u64::from(word.compare_exchange(seen, seen + 1, Ordering::Release, Ordering::Relaxed).is_ok());
+            }
+        }
+        mine
+    }
+
+    /// How far that word was counted up by all.
+    pub(super) fn counted(&self) -> u64 {
+        self.word(COUNT).load(Ordering::Acquire)
     }
 
     fn slot(&self, number: u64, shape: Shape) -> &[AtomicU64] {

@@ -1,145 +1,43 @@
 //! One-way latency: half a round trip between two processes that spin, against one bare cache line going to and fro.
 
-use super::bare::Arena;
-use super::peer::{Job, Other, check, open_reader, open_writer, pin, publish};
-use super::report::{Percentiles, Spread, UNIT, histogram, steal};
-use super::{Options, Stage};
-use crate::client::Bus;
+use super::Sizes;
+use super::bounce::{Compared, Court, TRIPS, compare, sample};
+use super::peer::{Job, check, open_reader, open_writer, publish};
 use crate::error::Result;
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::time::{Duration, Instant};
-
-/// Round trips timed as one sample: the clock costs as much as a third of one.
-const TRIPS: u64 = 100;
-/// Where two virtual cores are, by the bare figure in ns: the host moves them, and the same code differs fourfold between these.
-fn placement(bare_ns: f64) -> &'static str {
-    match bare_ns {
-        ..52.0 => "two threads of one core",
-        52.0..=130.0 => "two cores that share a cache",
-        _ => "two cores that share no cache, or a busy machine",
-    }
-}
+use std::time::Duration;
 
 #[derive(Debug, Serialize)]
 struct Report {
     benchmark: &'static str,
     size: usize,
-    /// Runs kept, and runs whose probes before and after did not agree.
-    runs: usize,
-    discarded: u32,
-    placement: &'static str,
-    /// Medians of the runs' p50, in ns.
-    bare_ns: Spread,
-    ns: Spread,
-    /// Of p50, run by run.
-    ratio: Spread,
-    percentiles: Percentiles,
-    bare_percentiles: Percentiles,
-    messages: u64,
-    /// Share of the machine's time that the host took, while this ran.
-    steal: f64,
+    #[serde(flatten)]
+    compared: Compared,
 }
 
 /// Runs it for all sizes.
-pub(super) fn run(options: &Options) -> Result<()> {
-    for size in options.sizes(&[8, 48, 1024])? {
-        let report = measure(options, size)?;
+pub(super) fn run(sizes: &Sizes) -> Result<()> {
+    let options = &sizes.options;
+    for size in sizes.or(&[8, 48, 1024])? {
+        let compared = compare(options, |court| bounce(court, size))?;
         if options.json {
+            let report = Report { benchmark: "latency", size, compared };
             println!("{}", serde_json::to_string(&report).unwrap_or_default());
             continue;
         }
-        let Report { bare_ns, ns, ratio, runs, discarded, placement, .. } = &report;
-        println!(
-            "latency, {size} bytes: {ratio} x the bare line, p50 of {runs} runs ({discarded} discarded), {placement}"
-        );
-        println!("  syncline {ns} ns   {}", report.percentiles);
-        println!("  bare     {bare_ns} ns   {}", report.bare_percentiles);
-        println!("  {} messages, each checked; steal {:.1} %", report.messages, report.steal * 100.0);
+        compared.print(&format!("latency, {size} bytes"));
     }
     Ok(())
 }
 
-fn measure(options: &Options, size: usize) -> Result<Report> {
-    let stage = Stage::new()?;
-    let mut other = stage.other(options.cores[1])?;
-    let arena = stage.arena()?;
-    pin(options.cores[0])?;
-    let steal_before = steal();
-    let (mut all, mut all_bare) = (histogram(), histogram());
-    let (mut bare_ns, mut ours_ns, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut discarded, mut messages) = (0, 0);
-    while ratios.len() < options.repeat as usize && discarded < 10 * options.repeat {
-        let time = Duration::from_millis(options.millis);
-        let before = bare(&mut other, &arena, time / 4)?;
-        let (ours, count) = ours(&mut other, &arena, &stage.bus, size, time)?;
-        let after = bare(&mut other, &arena, time / 4)?;
-        messages += count;
-        let p50 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.5) as f64 / UNIT;
-        let (low, high) = (p50(&before).min(p50(&after)), p50(&before).max(p50(&after)));
-        if high > low * 1.15 {
-            discarded += 1;
-            continue;
-        }
-        bare_ns.push((low + high) / 2.0);
-        ours_ns.push(p50(&ours));
-        ratios.push(p50(&ours) / ((low + high) / 2.0));
-        let _ = all.add(&ours);
-        let _ = all_bare.add(&before);
-    }
-    let steal_after = steal();
-    Ok(Report {
-        benchmark: "latency",
-        size,
-        runs: ratios.len(),
-        discarded,
-        placement: placement(Spread::of(&bare_ns).median),
-        bare_ns: Spread::of(&bare_ns),
-        ns: Spread::of(&ours_ns),
-        ratio: Spread::of(&ratios),
-        percentiles: Percentiles::of(&all),
-        bare_percentiles: Percentiles::of(&all_bare),
-        messages,
-        steal: (steal_after.0 - steal_before.0) as f64 / (steal_after.1 - steal_before.1).max(1) as f64,
-    })
-}
-
-/// Times hundreds of round trips until the time is up; one way, of each.
-fn sample(time: Duration, mut trips: impl FnMut(u64) -> Result<()>) -> Result<Histogram<u64>> {
-    let mut samples = histogram();
-    let begin = Instant::now();
-    let mut last = begin;
-    let mut number = 0;
-    while last - begin < time {
-        trips(number)?;
-        number += TRIPS;
-        let now = Instant::now();
-        let one_way = (now - last).as_nanos() as f64 / (2 * TRIPS) as f64;
-        samples.saturating_record((one_way * UNIT) as u64);
-        last = now;
-    }
-    Ok(samples)
-}
-
-fn bare(other: &mut Other, arena: &Arena, time: Duration) -> Result<Histogram<u64>> {
-    arena.reset();
-    other.begin(Job::BounceBare, 8)?;
-    let samples = sample(time, |from| {
-        arena.serve(from, TRIPS);
-        Ok(())
-    })?;
-    arena.stop();
-    other.end()?;
-    Ok(samples)
-}
-
-fn ours(other: &mut Other, arena: &Arena, bus: &Bus, size: usize, time: Duration) -> Result<(Histogram<u64>, u64)> {
-    arena.reset();
-    let (mut writer, lane) = open_writer(bus, "ping", size)?;
-    other.begin(Job::Bounce, size)?;
-    let mut reader = open_reader(bus, "pong")?;
+fn bounce(court: &mut Court<'_>, size: usize) -> Result<(Histogram<u64>, u64)> {
+    court.arena.reset();
+    let (mut writer, lane) = open_writer(court.bus, "ping", size)?;
+    court.other.begin(Job::Bounce, size)?;
+    let mut reader = open_reader(court.bus, "pong")?;
     let mut sent = 0;
-    let samples = sample(time, |from| {
+    let samples = sample(court.time, |from| {
         for number in from..from + TRIPS {
             publish(&mut writer, lane, size, number)?;
             let message = reader.spin_recv(Duration::from_secs(10))?;
@@ -149,8 +47,8 @@ fn ours(other: &mut Other, arena: &Arena, bus: &Bus, size: usize, time: Duration
         }
         Ok(())
     })?;
-    arena.stop();
-    let answered = other.end()?;
+    court.arena.stop();
+    let answered = court.other.end()?;
     if answered != sent {
         return Err(crate::Error::Corrupt(format!("{sent} messages were sent, {answered} answered")));
     }

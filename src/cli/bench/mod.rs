@@ -1,11 +1,13 @@
 //! `syncline bench`: how fast, against the bare limit of the same machine in the same run.
 //!
 //! Every figure is a ratio to a reference that does the least that could be done, between the same two pinned processes, right
-//! before and right after: one cache line bounced to and fro for latency, a fixed-slot ring for throughput. Every message is checked:
+//! before and right after: one cache line bounced to and fro for latency, a fixed-slot ring for throughput, one word counted up for edges. Every message is checked:
 //! its number, its first against its last word, each of its cache lines read.
 
 mod bare;
+mod bounce;
 mod commit;
+mod edge;
 mod latency;
 mod peer;
 mod report;
@@ -22,11 +24,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
     /// One-way latency of a live reader that spins, against one bare cache line.
-    Latency(Options),
+    Latency(Sizes),
     /// Messages a second, one writer and one reader, against a bare fixed-slot ring; singly and in batches of 64.
-    Throughput(Options),
+    Throughput(Sizes),
     /// What one commit costs its writer: of a batch over 8 lanes, and with 1 and with 32 readers at rest.
     Commit(Options),
+    /// Edges: how soon a synced reader that spins has what one sealed, against one bare cache line; what one costs its caller; how
+    /// many there can be in a second.
+    Edge(edge::Edge),
     /// The other process of a benchmark.
     #[command(hide = true)]
     Peer(peer::Peer),
@@ -35,10 +40,7 @@ pub(super) enum Bench {
 /// How to measure.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
-    /// Bytes of a message; may be given several times. A multiple of 8.
-    #[arg(long, value_name = "BYTES")]
-    pub(super) size: Vec<usize>,
-    /// One JSON object a size on standard output, and nothing else.
+    /// One JSON object a result on standard output, and nothing else.
     #[arg(long)]
     pub(super) json: bool,
     /// How many pairs of runs: the reference and Syncline, in turn.
@@ -52,8 +54,18 @@ pub(super) struct Options {
     pub(super) cores: Vec<usize>,
 }
 
-impl Options {
-    fn sizes(&self, default: &[usize]) -> Result<Vec<usize>> {
+/// What to measure with, and how.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Sizes {
+    /// Bytes of a message; may be given several times. A multiple of 8.
+    #[arg(long, value_name = "BYTES")]
+    size: Vec<usize>,
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Sizes {
+    fn or(&self, default: &[usize]) -> Result<Vec<usize>> {
         let sizes = if self.size.is_empty() { default.to_vec() } else { self.size.clone() };
         match sizes.iter().find(|&&size| size == 0 || size % 8 != 0 || size > bare::LARGEST) {
             Some(size) => {
@@ -99,9 +111,10 @@ impl Drop for Stage {
 /// Runs a benchmark. Each brings a broker of its own; `place` is for the other process of one.
 pub(super) fn run(bench: &Bench, place: &Place) -> Outcome {
     match bench {
-        Bench::Latency(options) => latency::run(options)?,
-        Bench::Throughput(options) => throughput::run(options)?,
+        Bench::Latency(sizes) => latency::run(sizes)?,
+        Bench::Throughput(sizes) => throughput::run(sizes)?,
         Bench::Commit(options) => commit::run(options)?,
+        Bench::Edge(edge) => edge::run(edge)?,
         Bench::Peer(peer) => peer::run(peer, &place.connect()?)?,
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The other process of a benchmark: does what it reads from its standard input, line by line.
 
 use super::bare::Arena;
+use super::edge::{latency, rate};
 use crate::client::{Bus, Reader, Writer};
 use crate::error::{Error, Result};
 use clap::Args;
@@ -32,14 +33,26 @@ pub(super) enum Job {
     Produce,
     /// The same in batches of 64.
     ProduceBatches,
+    /// Answers each message and its edge with the same, in a zone of its own.
+    AnswerApart,
+    /// The same in one zone.
+    AnswerTogether,
+    /// Runs edges against ours.
+    Seal,
+    /// Counts the bare word up against us.
+    CountBare,
 }
 
-const JOBS: [(&str, Job); 5] = [
+const JOBS: [(&str, Job); 9] = [
     ("bounce-bare", Job::BounceBare),
     ("bounce", Job::Bounce),
     ("produce-bare", Job::ProduceBare),
     ("produce", Job::Produce),
     ("produce-batches", Job::ProduceBatches),
+    ("answer-apart", Job::AnswerApart),
+    ("answer-together", Job::AnswerTogether),
+    ("seal", Job::Seal),
+    ("count-bare", Job::CountBare),
 ];
 
 /// Pins this thread to a core.
@@ -98,33 +111,44 @@ pub(super) fn run(peer: &Peer, bus: &Bus) -> Result<()> {
         let (Some(job), Ok(size)) = (job, size.parse::<usize>()) else {
             return Err(Error::Invalid(format!("no such job: {line}")));
         };
-        let count = work(job, size, bus, &arena)?;
-        println!("done {count}");
+        let counts = work(job, size, bus, &arena)?;
+        let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
+        println!("done {}", counts.join(" "));
     }
     Ok(())
 }
 
-fn ready() {
+/// Tells the parent that the job has begun.
+pub(super) fn ready() {
     println!("ready");
     // A broken pipe shows at the next line read.
     let _ = std::io::stdout().flush();
 }
 
-fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<u64> {
-    match job {
+/// Does a job; what it has counted, first how many messages or steps.
+fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<Vec<u64>> {
+    let count = match job {
         Job::BounceBare => {
             ready();
             arena.receive();
-            Ok(0)
+            0
         }
         Job::ProduceBare => {
             ready();
-            Ok(arena.produce(size))
+            arena.produce(size)
         }
-        Job::Bounce => bounce(size, bus, arena),
-        Job::Produce => produce(size, 1, bus, arena),
-        Job::ProduceBatches => produce(size, 64, bus, arena),
-    }
+        Job::Bounce => bounce(size, bus, arena)?,
+        Job::Produce => produce(size, 1, bus, arena)?,
+        Job::ProduceBatches => produce(size, 64, bus, arena)?,
+        Job::AnswerApart => latency::answer(latency::Zones::Apart, bus, arena)?,
+        Job::AnswerTogether => latency::answer(latency::Zones::Together, bus, arena)?,
+        Job::Seal => return rate::compete(bus, arena),
+        Job::CountBare => {
+            ready();
+            arena.count_up(|| arena.stopped())
+        }
+    };
+    Ok(vec![count])
 }
 
 fn bounce(size: usize, bus: &Bus, arena: &Arena) -> Result<u64> {
@@ -237,7 +261,12 @@ impl Other {
 
     /// Waits until the job is done; the count that it reports.
     pub(super) fn end(&mut self) -> Result<u64> {
-        self.line("done").map(|rest| rest.trim().parse().unwrap_or(0))
+        Ok(self.end_with_counts()?.first().copied().unwrap_or(0))
+    }
+
+    /// Waits until the job is done; all counts that it reports.
+    pub(super) fn end_with_counts(&mut self) -> Result<Vec<u64>> {
+        self.line("done").map(|rest| rest.split_whitespace().map_while(|count| count.parse().ok()).collect())
     }
 
     fn line(&mut self, tag: &str) -> Result<String> {

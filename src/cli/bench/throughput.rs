@@ -3,7 +3,7 @@
 use super::bare::Arena;
 use super::peer::{Job, Other, check, open_reader, pin};
 use super::report::Spread;
-use super::{Options, Stage};
+use super::{Options, Sizes, Stage};
 use crate::client::Bus;
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -27,8 +27,9 @@ struct Report {
 }
 
 /// Runs it for all sizes.
-pub(super) fn run(options: &Options) -> Result<()> {
-    for size in options.sizes(&[8, 48, 1024])? {
+pub(super) fn run(sizes: &Sizes) -> Result<()> {
+    let options = &sizes.options;
+    for size in sizes.or(&[8, 48, 1024])? {
         let report = measure(options, size)?;
         if options.json {
             println!("{}", serde_json::to_string(&report).unwrap_or_default());

@@ -15,6 +15,7 @@ use super::waiting;
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::lane::MAX_VERSION;
+use crate::layout::zone::Pace;
 use crate::layout::{meeting, zone};
 use crate::os::fork::Epoch;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
@@ -166,6 +167,7 @@ pub struct Writer {
     bells: Shared<meeting::Header>,
     reactions: Arc<Reactions>,
     row: u32,
+    pace: Pace,
     /// The broker's number for the zone, and for this writer.
     number: u64,
     serial: u64,
@@ -232,6 +234,7 @@ impl Writer {
             meeting,
             reactions,
             row,
+            pace: geometry.pace,
             number,
             serial,
             tag,
@@ -324,17 +327,14 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn publish_bytes(&mut self, key: Key, bytes: &[u8]) -> Result<()> {
         // The way of nearly every message; whatever is special about one goes the long way.
-        if self.epoch.is_current()
-            && key.writer == self.gate
-            && let Some(lane) = self.lanes.get_mut(key.index as usize)
-            && bytes.len() as u64 <= lane.max_payload
-            && let Some(claim) = lane.ring.claim_easy(bytes.len() as u32)
-        {
-            lane.map.fill(claim.payload(), bytes);
-            let (zone, version) = (&self.zone, self.version + 1);
-            halt::enter(&self.own, self.fence);
-            self.reactions.complete(|| zone.view(), &mut self.reacted);
-            if commit::is_quiet(&self.header, self.early, self.settled) {
+        if self.epoch.is_current() && key.writer == self.gate {
+            self.begin_commit()?;
+            if let Some(lane) = self.lanes.get_mut(key.index as usize)
+                && bytes.len() as u64 <= lane.max_payload
+                && let Some(claim) = lane.ring.claim_easy(bytes.len() as u32)
+            {
+                lane.map.fill(claim.payload(), bytes);
+                let version = self.version + 1;
                 lane.ring.show_easy(lane.map.view(), claim, version);
                 self.own.version.store(version, order::COMMIT.get());
                 halt::leave(&self.own);

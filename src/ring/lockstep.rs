@@ -147,7 +147,7 @@ pub fn pass(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>
         }
     }
     let rolls = rolls?;
-    let _ = sequencer::finish(zone, generation, proposal, clock, races, |index, row, reason| {
+    let _ = sequencer::finish(zone, generation, proposal, clock(), races, |index, row, reason| {
         if counts(zone, row, rolls)
             && let Some(version) = permit_of(row, era)
         {

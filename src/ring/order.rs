@@ -48,6 +48,16 @@ impl Site {
         }
     }
 
+    /// This fence, right behind a read-modify-write of the same thread. On x86-64 each of those is a full barrier (it is LOCK-prefixed, also
+    /// when a compare-and-swap fails), so only the compiler is left to be bound; elsewhere, and under loom, it is the fence.
+    #[inline(always)]
+    pub fn fence_behind_rmw(self) {
+        #[cfg(all(not(loom), target_arch = "x86_64"))]
+        crate::sync::compiler_fence(self.order);
+        #[cfg(not(all(not(loom), target_arch = "x86_64")))]
+        self.fence();
+    }
+
     /// The cheap half of this fence, for whoever meets a `membarrier` on the other side: it binds the compiler only. Under loom, which has
     /// no membarrier, it is the fence.
     #[inline(always)]

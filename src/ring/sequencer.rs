@@ -53,7 +53,7 @@ const VERSION: u64 = MAX_VERSION;
 /// Of a cut: the row had a batch open, or, in an era that a deadline has passed, had not given its permit.
 pub(super) const STRADDLED: u64 = 1 << 46;
 /// Bits of `closing` below the era.
-pub(super) const ROLL_BITS: u32 = 16;
+pub const ROLL_BITS: u32 = 16;
 
 /// The words of a slot before its cuts.
 const BEGUN: usize = 0;
@@ -174,6 +174,15 @@ impl<'a> Zone<'a> {
         era <= generation && generation - era < u64::from(self.geometry.eras) - 1
     }
 
+    /// The slot of an era that may be sealed soon: readers of the era that had it before have copies of its line.
+    #[inline(always)]
+    pub fn prefetch_slot(self, era: u64) {
+        let stride = self.geometry.slot_stride();
+        if let Some(word) = self.slots.get((era % u64::from(self.geometry.eras)) as usize * stride) {
+            crate::sync::prefetch_for_write(word);
+        }
+    }
+
     /// Where a participant puts the tag that it proposes.
     fn tag(self, proposer: u32) -> &'a AtomicU64 {
         self.rows.get(proposer as usize).map_or(&self.header.high.0.tag, |row| &row.tag)
@@ -196,9 +205,12 @@ pub fn closing(header: &zone::Header) -> (u64, u64) {
 pub fn seal(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>, races: &mut Races) -> u64 {
     let generation = zone.generation();
     let era = generation + 1;
+    // First: reading a clock takes as long as the lines of the last commit and of the slot take to come here.
+    zone.prefetch_slot(era);
+    let now = clock();
     zone.header.closing.0.fetch_max(era << ROLL_BITS, CLOSING_RAISE.get());
-    CLOSING_FENCE.fence();
-    let _ = finish(zone, generation, proposal, clock, races, |_, row, _| {
+    CLOSING_FENCE.fence_behind_rmw();
+    let _ = finish(zone, generation, proposal, now, races, |_, row, _| {
         // The open batch first: if the version is behind it then, it is not in the era.
         let open = row.open.load(OPEN_SEE.get());
         let version = row.version.load(COMMIT_SEE.get()) & VERSION;
@@ -212,7 +224,7 @@ pub(super) fn finish(
     zone: Zone<'_>,
     generation: u64,
     proposal: &Proposal,
-    clock: impl Fn() -> Option<u64>,
+    now: Option<u64>,
     races: &mut Races,
     ballot: impl Fn(usize, &Row, Option<Reason>) -> Result<u64, Sealed>,
 ) -> Result<(), Sealed> {
@@ -225,7 +237,7 @@ pub(super) fn finish(
     let high = || zone.header.high.0.rows.load(RELAXED.get()).min(zone.rows.len() as u64);
     let begun = decide(zone, &slot[BEGUN], generation, lap, || Some(Begun::new(proposal, high()).0))?;
     let begun = Begun(begun.unwrap_or_default());
-    decide(zone, &slot[TIME], generation, lap, || clock().map(|time| time & VALUE))?;
+    decide(zone, &slot[TIME], generation, lap, || now.map(|time| time & VALUE))?;
     if begun.is_tagged() {
         let tag = zone.tag(begun.proposer());
         decide(zone, &slot[TAG_LOW], generation, lap, || Some(tag.load(TAG_SEE.get()) & 0xffff_ffff))?;

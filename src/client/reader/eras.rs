@@ -58,8 +58,8 @@ impl Reader {
     /// Ends the era begun and begins the next one that is sealed and whole: its number and whether it is merged.
     pub(crate) fn begin_next_era(&mut self) -> Result<Option<(u64, bool)>> {
         self.check_synced()?;
-        if let Some(error) = self.untold.take() {
-            return Err(error);
+        if self.untold.is_some() {
+            return Err(self.untold.take().unwrap_or(Error::Timeout));
         }
         if self.is_halted() {
             return Ok(None);

@@ -60,7 +60,7 @@ impl Writer {
 
     fn exact_edge(&mut self, tag: Option<u64>) -> Result<u64> {
         self.link.check_fork()?;
-        if self.zone.view().geometry.pace.is_lockstep() {
+        if self.pace.is_lockstep() {
             return Err(Error::Invalid(
                 "edge in a lockstep zone: expected a permit, whose last one makes the edge; call permit".to_owned(),
             ));
@@ -84,6 +84,9 @@ impl Writer {
         let sealed = sequencer::edge(zone, &mut self.scratch, &proposal, clock::now, &mut self.races);
         // Whoever flipped the generation may have died before it rang.
         bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
+        if let Ok(era) = sealed {
+            zone.prefetch_slot(era + 1);
+        }
         sealed.map_err(overtaken)
     }
 
@@ -107,7 +110,7 @@ impl Writer {
     /// [`Error::Halted`]; [`Error::Forked`].
     pub fn permit(&mut self) -> Result<u64> {
         self.link.check_fork()?;
-        if !self.zone.view().geometry.pace.is_lockstep() {
+        if !self.pace.is_lockstep() {
             return Err(Error::Invalid(
                 "permit in a zone without lockstep: expected an edge; call edge, or make the zone with lockstep"
                     .to_owned(),
@@ -132,6 +135,7 @@ impl Writer {
         let proposal = Proposal { reason: Reason::Permits, proposer: self.row, tagged: false };
         if lockstep::pass(zone, &proposal, clock::now, &mut self.races).is_some() {
             bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
+            zone.prefetch_slot(era + 1);
         } else {
             lockstep::start_round(zone, era, clock::now);
         }
@@ -164,7 +168,7 @@ impl Writer {
     /// [`Error::Invalid`] if the zone is not revocable, this writer has given its permit, or the era is being sealed; [`Error::Forked`].
     pub fn roll_back_era(&mut self) -> Result<()> {
         self.link.check_fork()?;
-        if self.zone.view().geometry.pace != Pace::Revocable {
+        if self.pace != Pace::Revocable {
             return Err(Error::Invalid(
                 "roll-back of an era: expected a zone made for that, found another; make it revocable".to_owned(),
             ));

@@ -52,7 +52,7 @@
 //! Each writer has a [ring](ring::lane) per channel that only it can write: it stores a message, then its head. Commits are counted
 //! in the writer's *row* of the zone. An [edge](ring::sequencer) notes for each row how far it had come (its *cut*) and moves the zone's
 //! generation on by one CAS; the era is what lies between two cuts. Any participant can run an edge, several at once, and none waits for
-//! another. [Room](ring::floor) is reclaimed under readers without their help; [sleepers](ring::bell) cost a writer one load
+//! another; in [lockstep](ring::lockstep) zones the last permit runs it. A zone can be brought to [rest](ring::halt). [Room](ring::floor) is reclaimed under readers without their help; [sleepers](ring::bell) cost a writer one load
 //! while there are none. The [broker] makes the segments, hands out descriptors, and cleans up after the [dead](ring::recovery).
 //!
 //! # Where to read on

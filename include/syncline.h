@@ -45,8 +45,8 @@
  *   Functions that return `int` return a negative code of enum syncline_error on failure, else 0, or what they say they return.
  *   Functions that fetch something (a message, an era, an event) return 1 with it, 0 when there is none in the time given, or a
  *   negative code. After a failure syncline_detail() says what was expected, what was found and what to do. Some codes are
- *   outcomes to handle on the spot: SYNCLINE_EFULL, SYNCLINE_ETIMEOUT, SYNCLINE_ECLOSED. A failure leaves the handle as it
- *   was, unless said otherwise; a pointer that was to be returned is then NULL.
+ *   outcomes to handle on the spot: SYNCLINE_EFULL, SYNCLINE_ETIMEOUT, SYNCLINE_ECLOSED, and those after SYNCLINE_EINTERNAL. A failure
+ *   leaves the handle as it was, unless said otherwise; a pointer that was to be returned is then NULL.
  *   Any function can return, and it is not repeated below: SYNCLINE_EINVALID for a NULL that it does not take, text that is not
  *   UTF-8, or options with a bad size; SYNCLINE_EFORKED; SYNCLINE_EINTERNAL (a bug, or no memory: close the handle).
  *
@@ -81,7 +81,7 @@ extern "C" {
 /* ---- Versions ---------------------------------------------------------------------------------------------------------------- */
 
 /* The interface that this header describes. It goes up with every addition; what breaks programs changes the soname. */
-#define SYNCLINE_ABI_VERSION 1u
+#define SYNCLINE_ABI_VERSION 2u
 
 /* The interface of the library that runs: it serves programs built for this one and for all before. */
 uint32_t syncline_abi_version(void);
@@ -93,23 +93,28 @@ const char *syncline_version(void);
 
 enum syncline_error {
     SYNCLINE_OK = 0,
-    SYNCLINE_EFULL = -1,       /* no room in the lane: a reader has not taken what is in it */
-    SYNCLINE_ETIMEOUT = -2,    /* the deadline passed */
-    SYNCLINE_ECLOSED = -3,     /* a writer has left or died and its lane was read to the end; told once for each lane */
-    SYNCLINE_EFORKED = -4,     /* the handle was made before a fork */
-    SYNCLINE_ETOOLARGE = -5,   /* a message, batch or lane is larger than its limit */
-    SYNCLINE_EINVALID = -6,    /* an argument that the call does not take, or a call out of turn */
-    SYNCLINE_ECORRUPT = -7,    /* shared memory does not hold what a sound peer writes; nothing of it was used */
-    SYNCLINE_EBADVALUE = -8,   /* the message is not a value of the channel's type */
-    SYNCLINE_EMISMATCH = -9,   /* the channel or zone was declared differently */
-    SYNCLINE_EUNKNOWN = -10,   /* no zone, channel, writer or reader of that name */
-    SYNCLINE_EEXHAUSTED = -11, /* a quota or table is exhausted */
-    SYNCLINE_EVERSION = -12,   /* another version of this interface, of the protocol or of the memory layout */
-    SYNCLINE_EPROTOCOL = -13,  /* the peer at the socket does not speak the broker's protocol */
-    SYNCLINE_EDENIED = -14,    /* access denied */
-    SYNCLINE_ENOBROKER = -15,  /* no broker there, or it went away */
-    SYNCLINE_EIO = -16,        /* the operating system refused */
-    SYNCLINE_EINTERNAL = -17   /* a bug in the library, caught at its boundary */
+    SYNCLINE_EFULL = -1,        /* no room in the lane: a reader has not taken what is in it */
+    SYNCLINE_ETIMEOUT = -2,     /* the deadline passed */
+    SYNCLINE_ECLOSED = -3,      /* a writer has left or died and its lane was read to the end; told once for each lane */
+    SYNCLINE_EFORKED = -4,      /* the handle was made before a fork */
+    SYNCLINE_ETOOLARGE = -5,    /* a message, batch or lane is larger than its limit */
+    SYNCLINE_EINVALID = -6,     /* an argument that the call does not take, or a call out of turn */
+    SYNCLINE_ECORRUPT = -7,     /* shared memory does not hold what a sound peer writes; nothing of it was used */
+    SYNCLINE_EBADVALUE = -8,    /* the message is not a value of the channel's type */
+    SYNCLINE_EMISMATCH = -9,    /* the channel or zone was declared differently */
+    SYNCLINE_EUNKNOWN = -10,    /* no zone, channel, writer or reader of that name */
+    SYNCLINE_EEXHAUSTED = -11,  /* a quota or table is exhausted */
+    SYNCLINE_EVERSION = -12,    /* another version of this interface, of the protocol or of the memory layout */
+    SYNCLINE_EPROTOCOL = -13,   /* the peer at the socket does not speak the broker's protocol */
+    SYNCLINE_EDENIED = -14,     /* access denied */
+    SYNCLINE_ENOBROKER = -15,   /* no broker there, or it went away */
+    SYNCLINE_EIO = -16,         /* the operating system refused */
+    SYNCLINE_EINTERNAL = -17,   /* a bug in the library, caught at its boundary */
+    SYNCLINE_EHALTED = -18,     /* the zone is halted, and this call does not wait for the end of that */
+    SYNCLINE_EROLLEDBACK = -19, /* the open era was rolled back: nothing published since the last edge is left; told once */
+    SYNCLINE_EEARLY = -20,      /* somebody asks everybody to finish and commit now; told once for each time */
+    SYNCLINE_EGONE = -21,       /* that era is not there, or not whole, any more (or not yet) */
+    SYNCLINE_ELAGGARDS = -22    /* the deadline passed, and some readers have not done with the era */
 };
 
 /* A short text for a code; never NULL. Static. */
@@ -279,6 +284,33 @@ int syncline_watch_next(syncline_watch *watch, int64_t timeout_ns, const struct 
 /* Ends the watch. NULL is fine. */
 void syncline_watch_close(syncline_watch *watch);
 
+/* ---- Zone -------------------------------------------------------------------------------------------------------------------- */
+
+/* What the edges of a zone wait for. */
+enum syncline_pace {
+    SYNCLINE_FREE = 1,  /* for nobody: an edge takes what is committed */
+    SYNCLINE_LOCKSTEP,  /* for the permit of every writer (syncline_writer_permit()), at most until a deadline */
+    SYNCLINE_REVOCABLE  /* the same, and the open era can be rolled back. Such a zone refuses live readers */
+};
+
+/* How a zone is made, when it is not there yet. 0: the default, or what the zone has. One that is there refuses anything else than it has
+ * (SYNCLINE_EMISMATCH). Edges that come by themselves are run by whoever commits, and the heartbeat by the broker; without a broker
+ * by the zone's writers. */
+struct syncline_zone_options {
+    size_t size;            /* sizeof(struct syncline_zone_options) */
+    uint32_t writers;       /* the most writers at a time: 1 to 1024; 64 */
+    uint32_t eras;          /* eras that the zone remembers: a power of two, 4 to 4096; 64, or what keep_eras needs */
+    uint32_t subscriptions; /* the most subscriptions (reader x lane): 1 to 65536; 1024 */
+    uint32_t pace;          /* enum syncline_pace; SYNCLINE_FREE */
+    uint64_t click_ns;      /* heartbeat: an edge so often, in whole milliseconds (1 at least); 0: none. Not in lockstep */
+    uint64_t every_commits; /* an edge after so many commits of one writer; 0: none. Not in lockstep */
+    uint64_t every_bytes;   /* an edge whenever one writer has published so many bytes; 0: none. Not in lockstep */
+    uint64_t deadline_ns;   /* lockstep only: how long the first permit waits for the last, in whole milliseconds; 0: 1 s */
+    uint64_t keep_bytes;    /* history that each lane holds at least, unless its writer asks for a larger ring: up to 512 MiB; 0 */
+    uint32_t keep_eras;     /* sealed eras that stay to be had after their writers have gone: up to `eras` - 2; 0 */
+    uint32_t zero;
+};
+
 /* ---- Writer ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct syncline_writer syncline_writer;
@@ -286,16 +318,16 @@ typedef struct syncline_writer syncline_writer;
 /* One writer's lane in one channel. Only the writer that opened it takes it. */
 typedef uint64_t syncline_lane;
 
-/* The three members that begin with `zone_` shape a zone that is not there yet; one that is there refuses others than it has. */
 struct syncline_writer_options {
     size_t size;                 /* sizeof(struct syncline_writer_options) */
     const char *zone;            /* the zone's name */
     const char *name;            /* this writer's, for people */
     int64_t room_timeout_ns;     /* see syncline_writer_set_room_timeout() */
-    uint32_t zone_writers;       /* the most writers at a time: 1 to 1024; 64 */
-    uint32_t zone_eras;          /* eras that the zone remembers: a power of two, 4 to 4096; 64 */
-    uint32_t zone_subscriptions; /* the most subscriptions (reader x lane): 1 to 65536; 1024 */
+    uint32_t zone_writers;       /* `writers`, `eras` and `subscriptions` of struct syncline_zone_options; 0 beside zone_options */
+    uint32_t zone_eras;
+    uint32_t zone_subscriptions;
     uint32_t zero;
+    const struct syncline_zone_options *zone_options; /* NULL: the defaults, or what the zone has */
 };
 
 struct syncline_lane_options {
@@ -305,7 +337,8 @@ struct syncline_lane_options {
 };
 
 /* Opens a writer.
- * Errors: SYNCLINE_EINVALID: a bad name; SYNCLINE_EMISMATCH: the zone has another shape; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+ * Errors: SYNCLINE_EINVALID: a bad name, or zone options that do not go together; SYNCLINE_EMISMATCH: the zone was made with others;
+ * SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
 int syncline_writer_open(syncline_bus *bus, const struct syncline_writer_options *options, syncline_writer **writer);
 
 /* Opens the writer's lane in a channel, which is made if it is not there. `type` NULL: bytes. `options` may be NULL. When this returns,
@@ -354,9 +387,18 @@ int syncline_batch_commit(syncline_writer *writer);
 int syncline_batch_roll_back(syncline_writer *writer);
 
 /* An edge: seals what all writers of the zone have committed. The era returned in `era` (may be NULL), or one before it, holds all
- * that anybody had committed before the call. Never waits for anybody. Not during a batch or a loan.
- * Errors: SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_EINVALID: a batch or loan is open. */
+ * that anybody had committed before the call. Never waits for anybody (but for the end of a halt). Not during a batch or a loan.
+ * Errors: SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_EINVALID: a batch or loan is open, or the zone
+ * is in lockstep, where edges pass by permits; SYNCLINE_EHALTED. */
 int syncline_writer_edge(syncline_writer *writer, uint64_t *era);
+
+/* Lockstep: this writer's word that the edge of the open era may pass, with all that it has committed up to now; what it commits afterwards
+ * is in the next era. The edge passes with the last writer's permit, or at the zone's deadline after the first. `era` (may be NULL) gets
+ * the era's number: wait for it with a synced reader, or look at syncline_writer_generation(). If the deadline passed first, this
+ * writer was late: its next permit brings what that era lacks. Not during a batch or a loan.
+ * Errors: SYNCLINE_EINVALID: the zone is not in lockstep, this writer has given its permit for the open era already, or a batch or loan
+ * is open; SYNCLINE_EROLLEDBACK; SYNCLINE_EHALTED. */
+int syncline_writer_permit(syncline_writer *writer, uint64_t *era);
 
 /* How long publish, loan and push wait for room before they say SYNCLINE_EFULL: 0, the default: not at all. */
 int syncline_writer_set_room_timeout(syncline_writer *writer, int64_t timeout_ns);
@@ -391,6 +433,7 @@ struct syncline_reader_options {
     uint32_t must_exist; /* 1: refuse channels that do not exist yet; 0: wait for their writers */
     uint32_t zone_writers, zone_eras, zone_subscriptions; /* as in struct syncline_writer_options */
     uint32_t zero;
+    const struct syncline_zone_options *zone_options; /* NULL: the defaults, or what the zone has */
 };
 
 /* A message where it lies, valid until the next call that takes a message or begins an era, syncline_reader_release(), or the close.

@@ -134,6 +134,11 @@ fn every_function_works() {
 }
 
 #[test]
+fn every_kind_of_edge_works() {
+    conforms("tests/c/edges.c", Link::Shared);
+}
+
+#[test]
 fn the_static_library_links() {
     conforms("tests/c/round_trip.c", Link::Static);
 }

@@ -39,3 +39,5 @@ pub use zone::Zone;
 pub(crate) use lanes::Taken;
 #[cfg(feature = "capi")]
 pub(crate) use writer::Key;
+#[cfg(feature = "capi")]
+pub(crate) use zone::milliseconds;

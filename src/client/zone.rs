@@ -34,6 +34,12 @@ impl Zone {
         self.options
     }
 
+    /// With all its options at once, for C.
+    #[cfg(feature = "capi")]
+    pub(crate) fn with(self, options: ZoneOptions) -> Self {
+        Zone { options, ..self }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -251,7 +257,7 @@ impl Zone {
 }
 
 /// Whole milliseconds, at least one of anything that is not zero.
-fn milliseconds(time: Duration) -> u32 {
+pub(crate) fn milliseconds(time: Duration) -> u32 {
     let least = u128::from(!time.is_zero());
     u32::try_from(time.as_millis().max(least)).unwrap_or(u32::MAX)
 }

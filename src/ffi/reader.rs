@@ -8,7 +8,7 @@ use super::bus::BusHandle;
 use super::error::{c_text, coded, free, guard};
 use super::message::{CMessage, Origins};
 use super::types::{self, CType};
-use super::writer::{check_zero, shape_zone};
+use super::zone::{CZoneOptions, ZoneShape, check_zero};
 use crate::client::{Reader, Start, Taken};
 use crate::error::{Closed, Code, Error, Result};
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -68,11 +68,12 @@ pub struct ReaderOptions {
     zone_eras: u32,
     zone_subscriptions: u32,
     zero: u32,
+    zone_options: *const CZoneOptions,
 }
 
 const _: () = {
     assert!(size_of::<CEra>() == 16 && size_of::<CClosed>() == 24);
-    assert!(size_of::<CChannel>() == 16 && size_of::<ReaderOptions>() == 64);
+    assert!(size_of::<CChannel>() == 16 && size_of::<ReaderOptions>() == 72);
 };
 
 // SAFETY: `repr(C)`, the size first, no padding, pointers and integers.
@@ -151,9 +152,14 @@ pub unsafe extern "C" fn syncline_reader_open(
         check_zero(options.zero, ReaderOptions::NAME)?;
         // SAFETY: as above.
         let (zone, name) = unsafe { (text(options.zone, "zone name")?, text(options.name, "reader name")?) };
-        let zone = bus.bus.zone(zone);
-        let zone = shape_zone(zone, options.zone_writers, options.zone_eras, options.zone_subscriptions);
-        let mut builder = zone.reader(name);
+        let shape = ZoneShape {
+            options: options.zone_options,
+            writers: options.zone_writers,
+            eras: options.zone_eras,
+            subscriptions: options.zone_subscriptions,
+        };
+        // SAFETY: as above.
+        let mut builder = unsafe { shape.give(bus.bus.zone(zone))? }.reader(name);
         if options.channel_count == 0 {
             return Err(invalid("channels: expected one or more, found none"));
         }

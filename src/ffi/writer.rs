@@ -7,7 +7,8 @@ use super::args::{self, Growing, handle, invalid, out, shared, text};
 use super::bus::BusHandle;
 use super::error::{coded, free, guard};
 use super::types::{self, CType};
-use crate::client::{Key, Writer, Zone};
+use super::zone::{CZoneOptions, ZoneShape, check_zero};
+use crate::client::{Key, Writer};
 use crate::error::{Code, Error, Result};
 use crate::ring::lane::Claim;
 use crate::wire::TypeDesc;
@@ -113,6 +114,7 @@ pub struct WriterOptions {
     zone_eras: u32,
     zone_subscriptions: u32,
     zero: u32,
+    zone_options: *const CZoneOptions,
 }
 
 /// `struct syncline_lane_options`.
@@ -124,7 +126,7 @@ pub struct LaneOptions {
     max_len: u64,
 }
 
-const _: () = assert!(size_of::<WriterOptions>() == 48 && size_of::<LaneOptions>() == 24);
+const _: () = assert!(size_of::<WriterOptions>() == 56 && size_of::<LaneOptions>() == 24);
 
 // SAFETY: `repr(C)`, the size first, no padding, pointers and integers.
 unsafe impl Growing for WriterOptions {
@@ -134,16 +136,6 @@ unsafe impl Growing for WriterOptions {
 // SAFETY: as above.
 unsafe impl Growing for LaneOptions {
     const NAME: &'static str = "struct syncline_lane_options";
-}
-
-/// Gives a zone the shape that C asks for; 0 leaves the default.
-pub(super) fn shape_zone(zone: Zone, writers: u32, eras: u32, subscriptions: u32) -> Zone {
-    zone.writers(writers).eras(eras).subscriptions(subscriptions)
-}
-
-/// A member that no version uses yet.
-pub(super) fn check_zero(zero: u32, name: &str) -> Result<()> {
-    if zero == 0 { Ok(()) } else { Err(invalid(format!("{name}: its member `zero` must be 0, found {zero}"))) }
 }
 
 /// Opens a writer.
@@ -163,9 +155,14 @@ pub unsafe extern "C" fn syncline_writer_open(
         check_zero(options.zero, WriterOptions::NAME)?;
         // SAFETY: as above.
         let (zone, name) = unsafe { (text(options.zone, "zone name")?, text(options.name, "writer name")?) };
-        let zone = bus.bus.zone(zone);
-        let zone = shape_zone(zone, options.zone_writers, options.zone_eras, options.zone_subscriptions);
-        let mut opened = zone.writer(name)?;
+        let shape = ZoneShape {
+            options: options.zone_options,
+            writers: options.zone_writers,
+            eras: options.zone_eras,
+            subscriptions: options.zone_subscriptions,
+        };
+        // SAFETY: as above.
+        let mut opened = unsafe { shape.give(bus.bus.zone(zone))? }.writer(name)?;
         opened.set_room_timeout(args::timeout(options.room_timeout_ns));
         let opened = WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false };
         *writer = Box::into_raw(Box::new(opened));
@@ -227,6 +224,24 @@ pub unsafe extern "C" fn syncline_writer_edge(writer: *mut WriterHandle, era: *m
         let era = if era.is_null() { &mut unwanted } else { unsafe { out(era, 0, "era")? } };
         writer.check_idle()?;
         *era = writer.writer.edge()?;
+        Ok(0)
+    })
+}
+
+/// Lets the edge of the open era pass.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_permit(writer: *mut WriterHandle, era: *mut u64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        let mut unwanted = 0;
+        // SAFETY: as above; NULL says that nobody wants to know.
+        let era = if era.is_null() { &mut unwanted } else { unsafe { out(era, 0, "era")? } };
+        writer.check_idle()?;
+        *era = writer.writer.permit()?;
         Ok(0)
     })
 }

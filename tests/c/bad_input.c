@@ -7,7 +7,7 @@ static void library(void) {
     CHECK(syncline_abi_version() == SYNCLINE_ABI_VERSION);
     CHECK(strlen(syncline_version()) >= 5);
     CHECK(strcmp(syncline_detail(), "") == 0);
-    for (int code = SYNCLINE_OK; code >= SYNCLINE_EINTERNAL; code--) {
+    for (int code = SYNCLINE_OK; code >= SYNCLINE_ELAGGARDS; code--) {
         CHECK(strlen(syncline_strerror(code)) > 0 && strcmp(syncline_strerror(code), "unknown error") != 0);
     }
     CHECK(strcmp(syncline_strerror(-1000), "unknown error") == 0);
@@ -16,7 +16,7 @@ static void library(void) {
 
 static void connecting(void) {
     syncline_bus *bus = (syncline_bus *)1;
-    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 2");
+    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 3");
     CHECK(bus == NULL);
     FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(0, NULL, &bus), "interface 0");
     FAILS(SYNCLINE_EINVALID, syncline_bus_connect(NULL, NULL), "bus");
@@ -49,6 +49,7 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_batch_commit(NULL));
     IS(SYNCLINE_EINVALID, syncline_batch_roll_back(NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_edge(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_writer_permit(NULL, &number));
     IS(SYNCLINE_EINVALID, syncline_writer_set_room_timeout(NULL, 0));
     IS(SYNCLINE_EINVALID, syncline_writer_generation(NULL, &number));
     IS(SYNCLINE_EINVALID, syncline_writer_row(NULL, &row));
@@ -99,6 +100,52 @@ static void options(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_writer_open(bus, &earlier, &writer));
     earlier.size = sizeof earlier;
     CHECK(syncline_writer_open(bus, &earlier, &writer) < 0 && writer == NULL); /* a million writers */
+}
+
+static void zone_options(syncline_bus *bus) {
+    struct syncline_zone_options zone = {.size = sizeof zone, .pace = 4};
+    struct syncline_writer_options options = {.size = sizeof options, .zone = "zone options", .name = "w", .zone_options = &zone};
+    syncline_writer *writer, *none;
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "no pace has the number 4");
+    zone = (struct syncline_zone_options){.size = 1};
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "sizeof(struct syncline_zone_options)");
+    zone = (struct syncline_zone_options){.size = sizeof zone, .zero = 1};
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "`zero`");
+    zone = (struct syncline_zone_options){.size = sizeof zone, .eras = 5};
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "5");
+    zone = (struct syncline_zone_options){.size = sizeof zone, .pace = SYNCLINE_LOCKSTEP, .click_ns = 1000000};
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "lockstep");
+    zone = (struct syncline_zone_options){.size = sizeof zone, .deadline_ns = 1000000};
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "deadline");
+    zone = (struct syncline_zone_options){.size = sizeof zone, .eras = 8, .keep_eras = 7};
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "at most 6 eras to keep");
+    zone = (struct syncline_zone_options){.size = sizeof zone, .keep_bytes = UINT64_MAX};
+    IS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer));
+    CHECK(writer == NULL);
+    zone = (struct syncline_zone_options){.size = sizeof zone, .every_commits = 10};
+    options.zone_writers = 64;
+    FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "beside zone_options");
+    options.zone_writers = 0;
+    IS(0, syncline_writer_open(bus, &options, &writer));
+    zone.every_commits = 11;
+    FAILS(SYNCLINE_EMISMATCH, syncline_writer_open(bus, &options, &none), "10");
+    zone.every_commits = 0;
+    IS(0, syncline_writer_open(bus, &options, &none)); /* whatever it has */
+    FAILS(SYNCLINE_EINVALID, syncline_writer_permit(none, NULL), "lockstep");
+    syncline_writer_close(none);
+    syncline_writer_close(writer);
+
+    zone.pace = SYNCLINE_LOCKSTEP;
+    writer = open_writer_in(bus, "bad lockstep", "w", &zone);
+    none = open_writer(bus, "bad lockstep", "other");
+    FAILS(SYNCLINE_EINVALID, syncline_writer_edge(writer, NULL), "call permit");
+    IS(0, syncline_batch_begin(writer));
+    FAILS(SYNCLINE_EINVALID, syncline_writer_permit(writer, NULL), "a batch is open");
+    IS(0, syncline_batch_roll_back(writer));
+    IS(0, syncline_writer_permit(writer, NULL));
+    FAILS(SYNCLINE_EINVALID, syncline_writer_permit(writer, NULL), "found a second");
+    syncline_writer_close(none);
+    syncline_writer_close(writer);
 }
 
 static void names(syncline_bus *bus) {
@@ -303,6 +350,7 @@ int main(void) {
     syncline_bus *bus = connect_bus();
     null_handles(bus);
     options(bus);
+    zone_options(bus);
     names(bus);
     types(bus);
     sizes(bus);

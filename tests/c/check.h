@@ -58,6 +58,15 @@ static inline syncline_writer *open_writer(syncline_bus *bus, const char *zone, 
     return writer;
 }
 
+/* A writer in a zone that is made like this. */
+static inline syncline_writer *open_writer_in(syncline_bus *bus, const char *zone, const char *name,
+                                              const struct syncline_zone_options *zone_options) {
+    struct syncline_writer_options options = {.size = sizeof options, .zone = zone, .name = name, .zone_options = zone_options};
+    syncline_writer *writer;
+    IS(0, syncline_writer_open(bus, &options, &writer));
+    return writer;
+}
+
 static inline syncline_lane open_lane(syncline_writer *writer, const char *channel, const struct syncline_type *type) {
     syncline_lane lane;
     IS(0, syncline_lane_open(writer, channel, type, NULL, &lane));

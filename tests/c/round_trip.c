@@ -25,6 +25,11 @@ AT(syncline_closed, died, 20);
 AT(syncline_item, channels, 40);
 AT(syncline_item, generation, 72);
 AT(syncline_presence, uid, 36);
+/* Version 2. */
+AT(syncline_writer_options, zone_options, 48);
+AT(syncline_reader_options, zone_options, 64);
+AT(syncline_zone_options, click_ns, 24);
+AT(syncline_zone_options, keep_eras, 64);
 
 static struct sample make_sample(uint64_t number) {
     return (struct sample){number, {0, (float)number / 2, 0}, 7};

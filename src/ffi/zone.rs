@@ -1,0 +1,91 @@
+//! Zones by name: how they are made.
+
+use super::args::{self, Growing, invalid};
+use crate::client::{Zone, milliseconds};
+use crate::error::Result;
+use crate::layout::zone::Pace;
+use crate::wire::{Policy, ZoneOptions};
+use std::time::Duration;
+
+/// `struct syncline_zone_options`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CZoneOptions {
+    size: usize,
+    writers: u32,
+    eras: u32,
+    subscriptions: u32,
+    pace: u32,
+    click_ns: u64,
+    every_commits: u64,
+    every_bytes: u64,
+    deadline_ns: u64,
+    keep_bytes: u64,
+    keep_eras: u32,
+    zero: u32,
+}
+
+const _: () = assert!(size_of::<CZoneOptions>() == 72);
+
+// SAFETY: `repr(C)`, the size first, no padding, integers.
+unsafe impl Growing for CZoneOptions {
+    const NAME: &'static str = "struct syncline_zone_options";
+}
+
+impl CZoneOptions {
+    fn to_wire(self) -> Result<ZoneOptions> {
+        check_zero(self.zero, Self::NAME)?;
+        let milliseconds = |ns| milliseconds(Duration::from_nanos(ns));
+        let policy = Policy {
+            click_ms: milliseconds(self.click_ns),
+            commits: self.every_commits,
+            bytes: self.every_bytes,
+            deadline_ms: milliseconds(self.deadline_ns),
+            keep_eras: self.keep_eras,
+            keep_bytes: self.keep_bytes,
+        };
+        let pace = match self.pace {
+            0 => None,
+            1 => Some(Pace::Free),
+            2 => Some(Pace::Lockstep),
+            3 => Some(Pace::Revocable),
+            other => return Err(invalid(format!("{}: no pace has the number {other}", Self::NAME))),
+        };
+        Ok(ZoneOptions { writers: self.writers, eras: self.eras, entries: self.subscriptions, pace, policy })
+    }
+}
+
+/// What the options of writers and readers say of their zone.
+pub(super) struct ZoneShape {
+    pub(super) options: *const CZoneOptions,
+    /// The same in part, from before there was a struct for it.
+    pub(super) writers: u32,
+    pub(super) eras: u32,
+    pub(super) subscriptions: u32,
+}
+
+impl ZoneShape {
+    /// Gives a zone the shape that C asks for; 0 leaves the default.
+    ///
+    /// # Safety
+    /// `options` is NULL or what the header says of a `struct syncline_zone_options`.
+    pub(super) unsafe fn give(self, zone: Zone) -> Result<Zone> {
+        let ZoneShape { options, writers, eras, subscriptions } = self;
+        if options.is_null() {
+            return Ok(zone.writers(writers).eras(eras).subscriptions(subscriptions));
+        }
+        if (writers, eras, subscriptions) != (0, 0, 0) {
+            return Err(invalid(format!(
+                "zone_writers, zone_eras and zone_subscriptions: expected 0 beside zone_options, found {writers}, {eras} and \
+                 {subscriptions}; say it there"
+            )));
+        }
+        // SAFETY: passed on to our caller.
+        Ok(zone.with(unsafe { args::sized(options)? }.to_wire()?))
+    }
+}
+
+/// A member that no version uses yet.
+pub(super) fn check_zero(zero: u32, name: &str) -> Result<()> {
+    if zero == 0 { Ok(()) } else { Err(invalid(format!("{name}: its member `zero` must be 0, found {zero}"))) }
+}

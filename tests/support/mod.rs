@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
+pub mod pace;
+pub mod stops;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
@@ -11,9 +14,11 @@ use std::time::{Duration, Instant};
 /// Long enough for anything that should happen, on the slowest machine.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// The role that this process was started in; `None`: it is the test itself.
+/// The role that this process was started in; `None`: it is the test itself. A process in a role ends with the test, however that ends.
 pub fn role() -> Option<String> {
-    std::env::var("SYNCLINE_TEST_ROLE").ok()
+    let role = std::env::var("SYNCLINE_TEST_ROLE").ok()?;
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).expect("ask to die with the test");
+    Some(role)
 }
 
 /// An argument that the role was given.
@@ -143,7 +148,7 @@ pub fn times(quick: u64, full: u64) -> u64 {
     if std::env::var_os("SYNCLINE_FULL").is_some() { full } else { quick }
 }
 
-/// A word that a test and its processes share.
+/// Words that a test and its processes share.
 pub struct SharedWord {
     map: memmap2::MmapRaw,
 }
@@ -158,7 +163,13 @@ impl SharedWord {
     }
 
     pub fn word(&self) -> &std::sync::atomic::AtomicU64 {
+        self.at(0)
+    }
+
+    /// One of 64, each in a cache line of its own.
+    pub fn at(&self, index: usize) -> &std::sync::atomic::AtomicU64 {
+        assert!(index < 64);
         // SAFETY: the mapping is a page long, page-aligned, lives as long as `self`; all access is atomic.
-        unsafe { &*self.map.as_mut_ptr().cast() }
+        unsafe { &*self.map.as_mut_ptr().add(index * 64).cast() }
     }
 }

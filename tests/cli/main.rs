@@ -3,6 +3,8 @@
 mod bad_input;
 mod broker;
 mod demo;
+mod frames;
+mod frames_damaged;
 mod harness;
 mod publish_subscribe;
 mod typed;

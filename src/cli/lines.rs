@@ -1,9 +1,8 @@
 //! Lines of input: any bytes, of bounded length, without copies; a signal ends the wait for more.
 
 use super::exit::{Exit, Outcome};
+use super::input::wait_for;
 use super::interrupt::Interrupt;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::Read;
 use std::os::fd::AsFd;
 
@@ -71,15 +70,9 @@ impl<R: Read + AsFd> Lines<R> {
             self.buffer.resize(self.buffer.len() + CHUNK.max(self.buffer.len()), 0);
         }
         loop {
-            let mut ready = [
-                PollFd::new(self.input.as_fd(), PollFlags::POLLIN),
-                PollFd::new(interrupt.pipe().as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut ready, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => interrupt.check()?,
-                Err(errno) => return Err(Exit::io("waiting for standard input")(errno.into())),
-            }
-            if ready[0].any() != Some(true) {
+            let is_ready = wait_for(&self.input, interrupt).map_err(Exit::io("waiting for standard input"))?;
+            interrupt.check()?;
+            if !is_ready {
                 continue;
             }
             match self.input.read(&mut self.buffer[self.end..]) {

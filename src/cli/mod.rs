@@ -8,6 +8,8 @@ mod bench;
 mod broker;
 mod demo;
 mod exit;
+mod frames;
+mod input;
 mod interrupt;
 mod lines;
 mod list;
@@ -51,9 +53,11 @@ or:   syncline broker &
 enum Command {
     /// Run the broker: others find each other through it
     Broker,
-    /// Publish each line of standard input as a message
+    /// Publish each line of standard input as a message, or (`--frames`) whole eras
+    #[command(after_help = publish::EXAMPLES)]
     Pub(publish::Arguments),
-    /// Print the messages of channels, one a line
+    /// Print the messages of channels, one a line, or (`--frames`) carry whole eras
+    #[command(after_help = subscribe::EXAMPLES)]
     Sub(subscribe::Arguments),
     /// List zones, channels, types, writers and readers
     Ls(list::Arguments),

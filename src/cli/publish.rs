@@ -1,8 +1,9 @@
-//! `syncline pub`: each line of standard input becomes a message.
+//! `syncline pub`: each line of standard input becomes a message. (With `--frames`: [`super::frames`].)
 
 use super::Place;
 use super::arguments::{bytes, seconds};
 use super::exit::{Exit, Outcome};
+use super::frames::sink;
 use super::interrupt::Interrupt;
 use super::lines::Lines;
 use crate::client::{Lane, Writer, Zone};
@@ -12,36 +13,48 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// The longest single wait, after which signals are looked at.
-const SLICE: Duration = Duration::from_millis(100);
+pub(super) const SLICE: Duration = Duration::from_millis(100);
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  seq 1000 | syncline pub numbers --edge 100 --wait-readers 1
+  syncline sub --frames --zone robot | ssh there syncline pub --frames --zone robot
+  syncline pub --frames --zone replay < robot.frames";
 
 /// Arguments of `pub`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The channel to publish in
-    channel: String,
+    #[arg(required_unless_present = "frames")]
+    channel: Option<String>,
     /// The channel's zone [default: one of the channel's own, of the same name]
     #[arg(long)]
-    zone: Option<String>,
+    pub(super) zone: Option<String>,
+    /// Read whole eras, as `sub --frames` writes them, and publish them in the zone: each era as one batch, with an edge of
+    /// its own. Channels come with the stream. An era that is not all there is left out, and the exit status is 1
+    #[arg(long, requires = "zone", conflicts_with_all = ["channel", "edge", "max_len"])]
+    frames: bool,
     /// When to seal an era: after each line, after every N lines, at the end of the input, or never. Except with `never`, the end
     /// of the input is always sealed, and an era that outgrows the channel is sealed early, for no reader could make room.
     /// (What the last writer of a zone leaves unsealed, the broker seals)
     #[arg(long, value_name = "each|N|end|never", default_value = "end")]
     edge: Edges,
-    /// Wait for this many readers of the channel before the first line
+    /// Wait for this many readers of the channel before the first line. (With --frames: of each channel, when it comes)
     #[arg(long, value_name = "N")]
-    wait_readers: Option<u32>,
+    pub(super) wait_readers: Option<u32>,
     /// How long to wait for readers; after that the exit status is 3 [default: for ever]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "wait_readers")]
     timeout: Option<Duration>,
-    /// Bytes that the channel holds for readers that are behind [default: 1M]
+    /// Bytes that the channel holds for readers that are behind [default: 1M]. (With --frames: each channel; an era has to
+    /// fit [default: twice what it had where the stream comes from])
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    capacity: Option<u64>,
+    pub(super) capacity: Option<u64>,
     /// The longest line, in bytes [default: what the capacity allows]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_len: Option<u64>,
     /// This writer's name
     #[arg(long, default_value = "pub")]
-    name: String,
+    pub(super) name: String,
 }
 
 /// When to seal an era.
@@ -71,29 +84,31 @@ impl FromStr for Edges {
 /// Runs `pub`.
 pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
     let interrupt = Interrupt::catch()?;
-    let bus = place.connect()?;
-    let zone = bus.zone(arguments.zone.as_ref().unwrap_or(&arguments.channel));
-    let mut publisher = Publisher::open(arguments, &zone)?;
-    if let Some(readers) = arguments.wait_readers {
-        wait_for_readers(&zone, arguments, readers, &interrupt)?;
+    if arguments.frames {
+        return sink::run(arguments, place, &interrupt);
     }
+    let channel = arguments.channel.as_deref().unwrap_or_default();
+    let zone = place.connect()?.zone(arguments.zone.as_deref().unwrap_or(channel));
+    let mut publisher = Publisher::open(arguments, &zone, channel)?;
+    wait_for_readers(&zone, channel, arguments, &interrupt)?;
     let published = publisher.publish_all(&interrupt);
     // Also after an error: what was published is whole lines.
     let sealed = if arguments.edge == Edges::Never { Ok(()) } else { publisher.seal() };
     published.and(sealed)
 }
 
-fn wait_for_readers(zone: &Zone, arguments: &Arguments, readers: u32, interrupt: &Interrupt) -> Outcome {
+/// Waits for as many readers of a channel as there have to be.
+pub(super) fn wait_for_readers(zone: &Zone, channel: &str, arguments: &Arguments, interrupt: &Interrupt) -> Outcome {
+    let Some(readers) = arguments.wait_readers else { return Ok(()) };
     let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         interrupt.check()?;
         let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
-        match zone.wait_readers(&arguments.channel, readers, left.min(SLICE)) {
+        match zone.wait_readers(channel, readers, left.min(SLICE)) {
             Ok(_) => return Ok(()),
             Err(Error::Timeout) if left.is_zero() => {
                 return Err(Exit::TimedOut(format!(
-                    "expected {readers} readers of channel `{}`: not there in time",
-                    arguments.channel
+                    "expected {readers} readers of channel `{channel}`: not there in time"
                 )));
             }
             Err(Error::Timeout) => {}
@@ -113,9 +128,9 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn open(arguments: &Arguments, zone: &Zone) -> Outcome<Publisher> {
+    fn open(arguments: &Arguments, zone: &Zone, channel: &str) -> Outcome<Publisher> {
         let mut writer = zone.writer(&arguments.name)?;
-        let mut lane = writer.channel(&arguments.channel);
+        let mut lane = writer.channel(channel);
         if let Some(bytes) = arguments.capacity {
             lane = lane.capacity(bytes);
         }
@@ -171,13 +186,18 @@ impl Publisher {
     /// Seals what was published.
     fn seal(&mut self) -> Outcome {
         (self.unsealed, self.lines) = (0, 0);
-        loop {
-            match self.writer.edge() {
-                Ok(_) => return Ok(()),
-                // Overtaken by others' edges, again and again: they made progress, so may we.
-                Err(Error::Timeout) => {}
-                Err(error) => return Err(error.into()),
-            }
+        seal(&mut self.writer)
+    }
+}
+
+/// Seals what a writer published.
+pub(super) fn seal(writer: &mut Writer) -> Outcome {
+    loop {
+        match writer.edge() {
+            Ok(_) => return Ok(()),
+            // Overtaken by others' edges, again and again: they made progress, so may we.
+            Err(Error::Timeout) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -1,31 +1,43 @@
-//! `syncline sub`: the messages of channels on standard output, one a line.
+//! `syncline sub`: the messages of channels on standard output, one a line. (With `--frames`: [`super::frames`].)
 
 use super::Place;
 use super::arguments::seconds;
 use super::exit::{Exit, Outcome};
+use super::frames::source;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::render;
-use crate::client::{Bus, Message, Reader, Start};
+use crate::client::{Bus, Message, Reader, ReaderBuilder, Start, Zone};
 use crate::error::Error;
 use std::time::{Duration, Instant};
 
 /// The longest single wait, after which signals, the deadline and standard output are looked at.
-const SLICE: Duration = Duration::from_millis(100);
+pub(super) const SLICE: Duration = Duration::from_millis(100);
 /// The pause between looks at several zones: no one bell rings for all.
 const PAUSE: Duration = Duration::from_micros(500);
 /// Messages taken from one zone before the next gets its turn.
 const BURST: usize = 1024;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  syncline sub camera lidar --zone robot --synced --json
+  syncline sub --frames --zone robot | ssh there syncline pub --frames --zone robot
+  syncline sub --frames --zone robot --from oldest --until-closed > robot.frames";
+
 /// Arguments of `sub`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// The channels to read; they need not exist yet
-    #[arg(required = true, value_name = "CHANNEL")]
+    /// The channels to read; they need not exist yet. (With --frames and none named: all that the zone has now; those that
+    /// come later are not read)
+    #[arg(required_unless_present = "frames", value_name = "CHANNEL")]
     channels: Vec<String>,
     /// The zone of all these channels [default: each channel's own, of the same name]
     #[arg(long)]
-    zone: Option<String>,
+    pub(super) zone: Option<String>,
+    /// Write whole sealed eras, as bytes: all messages of the channels, and the edges between them, for `pub --frames` in
+    /// another zone or at another broker. What takes them slower than they come holds the zone's writers up
+    #[arg(long, requires = "zone", conflicts_with_all = ["live", "json"])]
+    frames: bool,
     /// Each message as soon as it is committed (the default)
     #[arg(long, conflicts_with = "synced")]
     live: bool,
@@ -35,15 +47,15 @@ pub(super) struct Arguments {
     /// Where to start in channels that have messages already
     #[arg(long, value_name = "oldest|latest", default_value = "latest")]
     from: From,
-    /// End after this many messages
+    /// End after this many messages. (With --frames: eras)
     #[arg(long, value_name = "N")]
-    count: Option<u64>,
+    pub(super) count: Option<u64>,
     /// End after so long, with exit status 3
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
     /// End when writers have come, and all of them have gone
     #[arg(long)]
-    until_closed: bool,
+    pub(super) until_closed: bool,
     /// Refuse channels that do not exist
     #[arg(long)]
     must_exist: bool,
@@ -67,6 +79,10 @@ enum From {
 pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
     let interrupt = Interrupt::catch()?;
     let bus = place.connect()?;
+    let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    if arguments.frames {
+        return source::run(arguments, &bus, &interrupt, deadline);
+    }
     let mut sources = open(arguments, &bus)?;
     let mut printer = Printer {
         output: Output::open()?,
@@ -76,7 +92,6 @@ pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
         line: Vec::new(),
         damaged: None,
     };
-    let deadline = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let ended = copy(arguments, &mut sources, &mut printer, &interrupt, deadline);
     // A reader that has gone is told before a timeout: both are ends, and it is the quiet one.
     printer.output.flush()?;
@@ -93,31 +108,38 @@ struct Source {
 }
 
 fn open(arguments: &Arguments, bus: &Bus) -> Outcome<Vec<Source>> {
-    let mut channels = arguments.channels.clone();
-    channels.sort_unstable();
-    channels.dedup();
+    let channels = arguments.channels();
     let zones = match &arguments.zone {
         Some(zone) => vec![(zone.clone(), channels)],
         None => channels.into_iter().map(|channel| (channel.clone(), vec![channel])).collect(),
     };
     let mut sources = Vec::with_capacity(zones.len());
     for (zone, channels) in zones {
-        let mut builder = bus.zone(&zone).reader(&arguments.name).start(match arguments.from {
+        let builder = arguments.builder(&bus.zone(&zone), &channels);
+        let reader = if arguments.synced { builder.synced() } else { builder }.open()?;
+        sources.push(Source { reader, zone });
+    }
+    Ok(sources)
+}
+
+impl Arguments {
+    /// The channels named, each once.
+    pub(super) fn channels(&self) -> Vec<String> {
+        let mut channels = self.channels.clone();
+        channels.sort_unstable();
+        channels.dedup();
+        channels
+    }
+
+    /// A live reader of these channels.
+    pub(super) fn builder(&self, zone: &Zone, channels: &[String]) -> ReaderBuilder {
+        let builder = zone.reader(&self.name).start(match self.from {
             From::Oldest => Start::Oldest,
             From::Latest => Start::Latest,
         });
-        for channel in &channels {
-            builder = builder.any(channel);
-        }
-        if arguments.synced {
-            builder = builder.synced();
-        }
-        if arguments.must_exist {
-            builder = builder.must_exist();
-        }
-        sources.push(Source { reader: builder.open()?, zone });
+        let builder = channels.iter().fold(builder, |builder, channel| builder.any(channel));
+        if self.must_exist { builder.must_exist() } else { builder }
     }
-    Ok(sources)
 }
 
 /// Prints what comes until there is a reason to end.

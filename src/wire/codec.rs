@@ -58,6 +58,11 @@ impl<'a> Input<'a> {
         Ok(*taken)
     }
 
+    /// All that is left.
+    pub(super) fn rest(self) -> &'a [u8] {
+        self.left
+    }
+
     /// Nothing may be left.
     pub(super) fn finish(self) -> Result<(), DecodeError> {
         if self.left.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.left.len())) }

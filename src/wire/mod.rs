@@ -21,6 +21,7 @@
 
 mod ask;
 mod codec;
+pub mod frames;
 mod listing;
 mod tell;
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn new(bytes: Vec<u8>) -> Self {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
         Source { bytes: bytes.into_iter() }
     }
 

@@ -73,6 +73,13 @@ fn wrong_usage() {
         &["sub", "c", "--live", "--synced"],
         &["sub", "c", "--from", "yesterday"],
         &["sub", "c", "--timeout", "soon"],
+        &["sub", "--frames"],
+        &["sub", "c", "--frames"],
+        &["sub", "--frames", "--zone", "z", "--json"],
+        &["sub", "--frames", "--zone", "z", "--live"],
+        &["pub", "--frames"],
+        &["pub", "c", "--frames", "--zone", "z"],
+        &["pub", "--frames", "--zone", "z", "--edge", "each"],
         &["demo", "--seconds", "-1"],
     ] {
         let done = Running::new(syncline().args(arguments)).wait();

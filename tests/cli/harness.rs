@@ -93,7 +93,12 @@ pub struct Running {
 
 impl Running {
     pub fn new(command: &mut Command) -> Running {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running::with_input(command, Stdio::piped())
+    }
+
+    /// Like `new`, but standard input is what another process writes, say.
+    pub fn with_input(command: &mut Command, input: impl Into<Stdio>) -> Running {
+        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Running { output: Some(collect(output)), errors: Some(collect(errors)), feeder: None, child }
     }

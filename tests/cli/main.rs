@@ -4,6 +4,8 @@ mod bad_input;
 mod bench;
 mod broker;
 mod demo;
+mod frames;
+mod frames_damaged;
 mod harness;
 mod publish_subscribe;
 mod typed;

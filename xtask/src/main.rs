@@ -15,7 +15,7 @@ cargo xtask COMMAND
   test          every test: unit, integration and C tests, documentation examples, and the models under loom
   full NAME     the full form of a test that runs in a quick form otherwise; its result goes to docs/full/NAME.md
                 (no NAME: lists them)
-  cost          what one publish costs: instructions (valgrind) and system calls (strace)
+  cost          what one publish and one edge cost: instructions (valgrind) and system calls (strace)
   install --prefix DIR
                 what a C program needs: DIR/include/syncline.h, DIR/lib/libsyncline.so and .a, syncline.pc for pkg-config
   mutants [--write] [SITE]...

@@ -224,6 +224,69 @@ int syncline_bus_wait_readers(syncline_bus *bus, const char *zone, const char *c
 /* Closes the connection; what was opened through it lives on. NULL is fine. */
 void syncline_bus_close(syncline_bus *bus);
 
+/* ---- Zone -------------------------------------------------------------------------------------------------------------------- */
+
+/* What the edges of a zone wait for. */
+enum syncline_pace {
+    SYNCLINE_FREE = 1,  /* for nobody: an edge takes what is committed */
+    SYNCLINE_LOCKSTEP,  /* for the permit of every writer (syncline_writer_permit()), at most until a deadline */
+    SYNCLINE_REVOCABLE  /* the same, and the open era can be rolled back. Such a zone refuses live readers */
+};
+
+/* How a zone is made, when it is not there yet. 0: the default, or what the zone has. One that is there refuses anything else than it has
+ * (SYNCLINE_EMISMATCH). Edges that come by themselves are run by whoever commits, and the heartbeat by the broker; without a broker
+ * by the zone's writers. */
+struct syncline_zone_options {
+    size_t size;            /* sizeof(struct syncline_zone_options) */
+    uint32_t writers;       /* the most writers at a time: 1 to 1024; 64 */
+    uint32_t eras;          /* eras that the zone remembers: a power of two, 4 to 4096; 64, or what keep_eras needs */
+    uint32_t subscriptions; /* the most subscriptions (reader x lane): 1 to 65536; 1024 */
+    uint32_t pace;          /* enum syncline_pace; SYNCLINE_FREE */
+    uint64_t click_ns;      /* heartbeat: an edge so often, in whole milliseconds (1 at least); 0: none. Not in lockstep */
+    uint64_t every_commits; /* an edge after so many commits of one writer; 0: none. Not in lockstep */
+    uint64_t every_bytes;   /* an edge whenever one writer has published so many bytes; 0: none. Not in lockstep */
+    uint64_t deadline_ns;   /* lockstep only: how long the first permit waits for the last, in whole milliseconds; 0: 1 s */
+    uint64_t keep_bytes;    /* history that each lane holds at least, unless its writer asks for a larger ring: up to 512 MiB; 0 */
+    uint32_t keep_eras;     /* sealed eras that stay to be had after their writers have gone: up to `eras` - 2; 0 */
+    uint32_t zero;
+};
+
+/* ---- Edges ------------------------------------------------------------------------------------------------------------------- */
+
+/* Why an edge passed. */
+enum syncline_reason {
+    SYNCLINE_REASON_EXACT = 1, /* a participant asked for it, just there */
+    SYNCLINE_REASON_COMMITS,   /* a writer had made as many commits as the zone's options say */
+    SYNCLINE_REASON_BYTES,     /* a writer had published as many bytes as they say */
+    SYNCLINE_REASON_CLICK,     /* the zone's heartbeat */
+    SYNCLINE_REASON_PERMITS,   /* lockstep: every writer had given its permit */
+    SYNCLINE_REASON_DEADLINE,  /* lockstep: the deadline had passed, or syncline_zone_edge() was called, and some were late */
+    SYNCLINE_REASON_REST       /* the broker sealed what was left by writers that are gone, or finished an edge left half-done */
+};
+
+/* What is on record of a sealed era: decided once, the same for everybody. A handle keeps the last one that it gave: valid until the next
+ * that it gives, or the close. */
+struct syncline_edge {
+    uint64_t era;               /* the era that the edge sealed */
+    uint64_t time_ns;           /* when, on CLOCK_MONOTONIC, in whole microseconds */
+    uint64_t tag;               /* the tag that it carried; 0 if none */
+    uint32_t has_tag;           /* 1 if it carried one */
+    uint32_t reason;            /* enum syncline_reason, or a later one */
+    const uint32_t *straddlers; /* rows of the writers that had a batch open, which is in a later era; if the reason is
+                                   SYNCLINE_REASON_DEADLINE, of those that were late. NULL if there are none */
+    uint32_t straddler_count;
+    uint32_t zero;
+};
+
+/* One word for a number of enum syncline_reason; "unknown" for others; never NULL. Static. */
+const char *syncline_reason_name(uint32_t reason);
+
+/* An exact edge, run by the broker for somebody who has no writer in the zone. `tag` NULL: none. In lockstep: an edge that waits for no
+ * more permits. `era` (may be NULL) gets the number of the era that it sealed.
+ * Errors: SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_EHALTED; SYNCLINE_EINVALID: a tag in lockstep, where edges carry none;
+ * SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_ENOBROKER. */
+int syncline_zone_edge(syncline_bus *bus, const char *zone, const uint64_t *tag, uint64_t *era);
+
 /* ---- What there is ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct syncline_listing syncline_listing;
@@ -246,6 +309,7 @@ struct syncline_item {
     uint32_t synced;                  /* reader: 1 if it reads whole eras */
     uint64_t bytes;                   /* zone: of all its segments; channel, writer: of its lanes */
     uint64_t generation;              /* zone: its last sealed era */
+    const struct syncline_edge *last_edge; /* zone: what is on record of that; NULL: there is none yet */
 };
 
 /* Takes a list of all zones, and in each its channels, writers and readers.
@@ -283,33 +347,6 @@ int syncline_watch_next(syncline_watch *watch, int64_t timeout_ns, const struct 
 
 /* Ends the watch. NULL is fine. */
 void syncline_watch_close(syncline_watch *watch);
-
-/* ---- Zone -------------------------------------------------------------------------------------------------------------------- */
-
-/* What the edges of a zone wait for. */
-enum syncline_pace {
-    SYNCLINE_FREE = 1,  /* for nobody: an edge takes what is committed */
-    SYNCLINE_LOCKSTEP,  /* for the permit of every writer (syncline_writer_permit()), at most until a deadline */
-    SYNCLINE_REVOCABLE  /* the same, and the open era can be rolled back. Such a zone refuses live readers */
-};
-
-/* How a zone is made, when it is not there yet. 0: the default, or what the zone has. One that is there refuses anything else than it has
- * (SYNCLINE_EMISMATCH). Edges that come by themselves are run by whoever commits, and the heartbeat by the broker; without a broker
- * by the zone's writers. */
-struct syncline_zone_options {
-    size_t size;            /* sizeof(struct syncline_zone_options) */
-    uint32_t writers;       /* the most writers at a time: 1 to 1024; 64 */
-    uint32_t eras;          /* eras that the zone remembers: a power of two, 4 to 4096; 64, or what keep_eras needs */
-    uint32_t subscriptions; /* the most subscriptions (reader x lane): 1 to 65536; 1024 */
-    uint32_t pace;          /* enum syncline_pace; SYNCLINE_FREE */
-    uint64_t click_ns;      /* heartbeat: an edge so often, in whole milliseconds (1 at least); 0: none. Not in lockstep */
-    uint64_t every_commits; /* an edge after so many commits of one writer; 0: none. Not in lockstep */
-    uint64_t every_bytes;   /* an edge whenever one writer has published so many bytes; 0: none. Not in lockstep */
-    uint64_t deadline_ns;   /* lockstep only: how long the first permit waits for the last, in whole milliseconds; 0: 1 s */
-    uint64_t keep_bytes;    /* history that each lane holds at least, unless its writer asks for a larger ring: up to 512 MiB; 0 */
-    uint32_t keep_eras;     /* sealed eras that stay to be had after their writers have gone: up to `eras` - 2; 0 */
-    uint32_t zero;
-};
 
 /* ---- Writer ------------------------------------------------------------------------------------------------------------------ */
 
@@ -391,6 +428,13 @@ int syncline_batch_roll_back(syncline_writer *writer);
  * Errors: SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_EINVALID: a batch or loan is open, or the zone
  * is in lockstep, where edges pass by permits; SYNCLINE_EHALTED. */
 int syncline_writer_edge(syncline_writer *writer, uint64_t *era);
+
+/* The same with a tag of the application's: it is on record with the era returned, for everybody. Any number is a tag.
+ * Errors: as syncline_writer_edge(). */
+int syncline_writer_edge_tagged(syncline_writer *writer, uint64_t tag, uint64_t *era);
+
+/* What is on record of a sealed era. Returns 1; 0 if the zone does not remember it, or it is not sealed yet. */
+int syncline_writer_edge_info(syncline_writer *writer, uint64_t era, const struct syncline_edge **edge);
 
 /* Lockstep: this writer's word that the edge of the open era may pass, with all that it has committed up to now; what it commits afterwards
  * is in the next era. The edge passes with the last writer's permit, or at the zone's deadline after the first. `era` (may be NULL) gets
@@ -487,6 +531,13 @@ int syncline_reader_wait_era(syncline_reader *reader, int64_t timeout_ns, const 
 /* The next message of the era begun, in the order (channel, writer, position), the same for every reader. Returns 1; 0 after the last.
  * Errors: SYNCLINE_ECORRUPT, as above. */
 int syncline_era_next(syncline_reader *reader, const struct syncline_message **message);
+
+/* What is on record of the era that is being read. Returns 1; 0 if the zone does not remember it any more.
+ * Errors: SYNCLINE_EINVALID: none is being read, or the reader is live. */
+int syncline_era_edge(syncline_reader *reader, const struct syncline_edge **edge);
+
+/* What is on record of any sealed era. Returns 1; 0 if the zone does not remember it, or it is not sealed yet. */
+int syncline_reader_edge_info(syncline_reader *reader, uint64_t era, const struct syncline_edge **edge);
 
 /* Copies the reader's present message, whole, into `buffer` of `size` bytes.
  * In place or a copy? The writer's process keeps its mapping of the lane writable. A sound writer does not touch a message before it is

@@ -1,6 +1,7 @@
 //! `syncline_listing`: what there is, item by item.
 
 use super::args::{handle, out};
+use super::edge::{CEdge, OwnedEdge};
 use super::error::{c_text, free, guard};
 use super::types::{CType, OwnedType};
 use crate::wire::{ChannelInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
@@ -39,15 +40,17 @@ pub struct CItem {
     synced: u32,
     bytes: u64,
     generation: u64,
+    last_edge: *const CEdge,
 }
 
-const _: () = assert!(size_of::<CItem>() == 80);
+const _: () = assert!(size_of::<CItem>() == 88);
 
 /// An item, with all that it points to.
 struct Item {
     shown: CItem,
     _texts: [CString; 2],
     _type: Option<OwnedType>,
+    _edge: Option<OwnedEdge>,
     _channel_names: Vec<CString>,
     _channels: Vec<*const c_char>,
 }
@@ -70,13 +73,16 @@ impl Item {
             synced: 0,
             bytes: 0,
             generation: 0,
+            last_edge: ptr::null(),
         };
-        Item { shown, _texts: texts, _type: None, _channel_names: Vec::new(), _channels: Vec::new() }
+        Item { shown, _texts: texts, _type: None, _edge: None, _channel_names: Vec::new(), _channels: Vec::new() }
     }
 
     fn zone(zone: &ZoneInfo) -> Self {
         let mut item = Item::new(Kind::Zone, &zone.name, &zone.name);
         (item.shown.bytes, item.shown.generation) = (zone.bytes, zone.generation);
+        item._edge = zone.last_edge.as_ref().map(OwnedEdge::listed);
+        item.shown.last_edge = item._edge.as_ref().map_or(ptr::null(), OwnedEdge::as_ptr);
         item
     }
 

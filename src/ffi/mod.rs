@@ -15,6 +15,7 @@
 
 mod args;
 mod bus;
+mod edge;
 mod error;
 mod listing;
 mod message;

@@ -5,6 +5,7 @@
 
 use super::args::{self, Growing, array, handle, in_time, invalid, out, shared, text};
 use super::bus::BusHandle;
+use super::edge::OwnedEdge;
 use super::error::{c_text, coded, free, guard};
 use super::message::{CMessage, Origins};
 use super::types::{self, CType};
@@ -19,13 +20,15 @@ const MOST_CHANNELS: u32 = 65_536;
 
 /// What is behind a `syncline_reader`.
 pub struct ReaderHandle {
-    reader: Reader,
+    pub(super) reader: Reader,
     /// The present message.
     held: Option<Taken>,
     origins: Origins,
     message: CMessage,
     era: CEra,
     closed: Option<ClosedText>,
+    /// The edge that was looked at last.
+    pub(super) edge: Option<OwnedEdge>,
 }
 
 /// `struct syncline_era`.
@@ -124,6 +127,12 @@ impl ReaderHandle {
         self.held.as_ref().ok_or_else(|| invalid("there is no present message: take one first"))
     }
 
+    /// The number of the era that is being read.
+    pub(super) fn begun(&self) -> Result<u64> {
+        self.reader.check_synced()?;
+        self.reader.era_begun().ok_or_else(|| invalid("no era is being read: begin one first"))
+    }
+
     /// Keeps what `SYNCLINE_ECLOSED` is about.
     #[cold]
     #[inline(never)]
@@ -186,6 +195,7 @@ pub unsafe extern "C" fn syncline_reader_open(
             message: CMessage::empty(),
             era: CEra { number: 0, merged: 0, zero: 0 },
             closed: None,
+            edge: None,
         };
         *reader = Box::into_raw(Box::new(opened));
         Ok(0)

@@ -1,10 +1,13 @@
-//! Zones by name: how they are made.
+//! Zones by name: how they are made, and what can be done without a writer or reader in them.
 
-use super::args::{self, Growing, invalid};
+use super::args::{self, Growing, invalid, shared, text, wanted};
+use super::bus::BusHandle;
+use super::error::guard;
 use crate::client::{Zone, milliseconds};
 use crate::error::Result;
 use crate::layout::zone::Pace;
 use crate::wire::{Policy, ZoneOptions};
+use std::ffi::{c_char, c_int};
 use std::time::Duration;
 
 /// `struct syncline_zone_options`.
@@ -88,4 +91,33 @@ impl ZoneShape {
 /// A member that no version uses yet.
 pub(super) fn check_zero(zero: u32, name: &str) -> Result<()> {
     if zero == 0 { Ok(()) } else { Err(invalid(format!("{name}: its member `zero` must be 0, found {zero}"))) }
+}
+
+/// An edge that the broker runs.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_edge(
+    bus: *mut BusHandle,
+    zone: *const c_char,
+    tag: *const u64,
+    era: *mut u64,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for the four calls; NULL says that nobody wants to know, or that there is no tag.
+        let (era, bus, zone, tag) = unsafe {
+            (
+                wanted(era, "era")?,
+                shared(bus, "bus")?,
+                text(zone, "zone name")?,
+                if tag.is_null() { None } else { Some(*shared(tag, "tag")?) },
+            )
+        };
+        let sealed = bus.bus.zone(zone).edge(tag)?;
+        if let Some(era) = era {
+            *era = sealed;
+        }
+        Ok(0)
+    })
 }

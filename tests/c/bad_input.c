@@ -32,6 +32,7 @@ static void null_handles(syncline_bus *bus) {
     const struct syncline_closed *closed;
     const struct syncline_item *item;
     const struct syncline_presence *event;
+    const struct syncline_edge *edge;
     void *place;
     uint64_t number;
     uint32_t row;
@@ -49,7 +50,11 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_batch_commit(NULL));
     IS(SYNCLINE_EINVALID, syncline_batch_roll_back(NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_edge(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_writer_edge_tagged(NULL, 1, &number));
+    IS(SYNCLINE_EINVALID, syncline_writer_edge_info(NULL, 1, &edge));
     IS(SYNCLINE_EINVALID, syncline_writer_permit(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_zone_edge(NULL, "x", NULL, NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_edge(bus, NULL, NULL, NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_set_room_timeout(NULL, 0));
     IS(SYNCLINE_EINVALID, syncline_writer_generation(NULL, &number));
     IS(SYNCLINE_EINVALID, syncline_writer_row(NULL, &row));
@@ -61,6 +66,8 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_reader_spin_era(NULL, 0, &era));
     IS(SYNCLINE_EINVALID, syncline_reader_wait_era(NULL, 0, &era));
     IS(SYNCLINE_EINVALID, syncline_era_next(NULL, &message));
+    IS(SYNCLINE_EINVALID, syncline_era_edge(NULL, &edge));
+    IS(SYNCLINE_EINVALID, syncline_reader_edge_info(NULL, 1, &edge));
     IS(SYNCLINE_EINVALID, syncline_message_copy(NULL, &number, sizeof number));
     IS(SYNCLINE_EINVALID, syncline_message_era(NULL, &number));
     IS(SYNCLINE_EINVALID, syncline_reader_release(NULL));
@@ -106,6 +113,7 @@ static void zone_options(syncline_bus *bus) {
     struct syncline_zone_options zone = {.size = sizeof zone, .pace = 4};
     struct syncline_writer_options options = {.size = sizeof options, .zone = "zone options", .name = "w", .zone_options = &zone};
     syncline_writer *writer, *none;
+    uint64_t tag = 1;
     FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "no pace has the number 4");
     zone = (struct syncline_zone_options){.size = 1};
     FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "sizeof(struct syncline_zone_options)");
@@ -144,6 +152,7 @@ static void zone_options(syncline_bus *bus) {
     IS(0, syncline_batch_roll_back(writer));
     IS(0, syncline_writer_permit(writer, NULL));
     FAILS(SYNCLINE_EINVALID, syncline_writer_permit(writer, NULL), "found a second");
+    FAILS(SYNCLINE_EINVALID, syncline_zone_edge(bus, "bad lockstep", &tag, NULL), "no tag");
     syncline_writer_close(none);
     syncline_writer_close(writer);
 }
@@ -311,6 +320,34 @@ static void loans_and_batches(syncline_bus *bus) {
     syncline_writer_close(writer);
 }
 
+static void edges(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "bad edges", "w");
+    syncline_reader *reader = open_reader(bus, "bad edges", "bytes", 1), *live = open_reader(bus, "bad edges", "bytes", 0);
+    const struct syncline_edge *edge = (const struct syncline_edge *)1;
+    const struct syncline_era *era;
+    IS(0, syncline_writer_edge_info(writer, 0, &edge));
+    CHECK(edge == NULL);
+    IS(0, syncline_writer_edge_info(writer, 1, &edge));
+    IS(0, syncline_reader_edge_info(reader, UINT64_MAX, &edge));
+    IS(SYNCLINE_EINVALID, syncline_writer_edge_info(writer, 1, NULL));
+    FAILS(SYNCLINE_EINVALID, syncline_era_edge(reader, &edge), "begin one first");
+    FAILS(SYNCLINE_EINVALID, syncline_era_edge(live, &edge), "live");
+    IS(SYNCLINE_EINVALID, syncline_era_edge(reader, NULL));
+    IS(0, syncline_batch_begin(writer));
+    FAILS(SYNCLINE_EINVALID, syncline_writer_edge_tagged(writer, 1, NULL), "a batch is open");
+    IS(0, syncline_batch_roll_back(writer));
+    FAILS(SYNCLINE_EUNKNOWN, syncline_zone_edge(bus, "nowhere", NULL, NULL), "nowhere");
+    FAILS(SYNCLINE_EINVALID, syncline_zone_edge(bus, "bad edges", (const uint64_t *)1, NULL), "tag");
+    IS(0, syncline_writer_edge(writer, NULL));
+    IS(1, syncline_reader_try_era(reader, &era));
+    IS(1, syncline_era_edge(reader, &edge));
+    CHECK(edge->has_tag == 0 && edge->tag == 0);
+    CHECK(strcmp(syncline_reason_name(0), "unknown") == 0 && strcmp(syncline_reason_name(UINT32_MAX), "unknown") == 0);
+    syncline_reader_close(live);
+    syncline_reader_close(reader);
+    syncline_writer_close(writer);
+}
+
 static void reading(syncline_bus *bus) {
     syncline_writer *writer = open_writer(bus, "reading", "w");
     syncline_lane lane = open_lane(writer, "bytes", NULL);
@@ -355,6 +392,7 @@ int main(void) {
     types(bus);
     sizes(bus);
     loans_and_batches(bus);
+    edges(bus);
     reading(bus);
     syncline_bus_close(bus);
     puts("ok");

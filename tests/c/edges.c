@@ -1,5 +1,8 @@
 /* Every kind of edge, and what goes with them: each function at its work. Prints "ok". */
+#define _POSIX_C_SOURCE 200809L
 #include "check.h"
+
+#include <time.h>
 
 /* Publishes one byte. */
 static void say(syncline_writer *writer, syncline_lane lane, char byte) {
@@ -24,6 +27,77 @@ static void next_era_has(syncline_reader *reader, uint64_t number, const char *b
     era_has(reader, bytes);
 }
 
+/* The era that is being read was sealed for this reason. */
+#define ERA_IS_BY(reader_, reason_) CHECK((IS(1, syncline_era_edge(reader_, &by)), by->reason == (reason_)))
+static const struct syncline_edge *by;
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* What is on record of the last edge of a zone, as it is listed. */
+static void listed_edge_is(syncline_bus *bus, const char *zone, const struct syncline_edge *expected) {
+    syncline_listing *listing;
+    const struct syncline_item *item;
+    unsigned found = 0;
+    IS(0, syncline_bus_list(bus, &listing));
+    while (syncline_listing_next(listing, &item) == 1) {
+        CHECK(item->kind == SYNCLINE_ZONE || item->last_edge == NULL);
+        if (item->kind == SYNCLINE_ZONE && strcmp(item->name, zone) == 0) {
+            const struct syncline_edge *edge = item->last_edge;
+            CHECK(edge->era == item->generation && edge->era == expected->era && edge->time_ns == expected->time_ns);
+            CHECK(edge->tag == expected->tag && edge->has_tag == expected->has_tag && edge->reason == expected->reason);
+            CHECK(edge->straddler_count == expected->straddler_count);
+            CHECK(edge->straddler_count == 0 || edge->straddlers[0] == expected->straddlers[0]);
+            found++;
+        }
+    }
+    CHECK(found == 1);
+    syncline_listing_close(listing);
+}
+
+static void tags_and_straddlers(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "tags", "w"), *late = open_writer(bus, "tags", "late");
+    syncline_lane lane = open_lane(writer, "bytes", NULL), of_late = open_lane(late, "bytes", NULL);
+    syncline_reader *reader = open_reader(bus, "tags", "bytes", 1);
+    const struct syncline_era *era;
+    const struct syncline_edge *edge, *again;
+    uint64_t before = now_ns() / 1000 * 1000, sealed = 0, tag = UINT64_MAX;
+    say(writer, lane, 'a');
+    IS(0, syncline_batch_begin(late));
+    IS(0, syncline_batch_push(late, of_late, "b", 1));
+    IS(0, syncline_writer_edge_tagged(writer, UINT64_C(0x123456789abcdef0), &sealed));
+    CHECK(sealed == 1);
+    IS(0, syncline_batch_commit(late));
+    IS(1, syncline_writer_edge_info(writer, 1, &edge));
+    CHECK(edge->era == 1 && edge->has_tag == 1 && edge->tag == UINT64_C(0x123456789abcdef0));
+    CHECK(edge->reason == SYNCLINE_REASON_EXACT && strcmp(syncline_reason_name(edge->reason), "exact") == 0);
+    CHECK(edge->straddler_count == 1 && edge->straddlers[0] == 1);
+    CHECK(edge->time_ns >= before && edge->time_ns <= now_ns());
+    listed_edge_is(bus, "tags", edge);
+    IS(1, syncline_reader_try_era(reader, &era));
+    IS(1, syncline_era_edge(reader, &again));
+    CHECK(again != edge && again->era == 1 && again->tag == edge->tag && again->straddlers[0] == 1);
+    era_has(reader, "a");
+
+    IS(0, syncline_zone_edge(bus, "tags", &tag, &sealed));
+    CHECK(sealed == 2);
+    next_era_has(reader, 2, "b");
+    IS(1, syncline_era_edge(reader, &edge));
+    CHECK(edge->era == 2 && edge->has_tag == 1 && edge->tag == tag && edge->straddler_count == 0 && edge->straddlers == NULL);
+    IS(0, syncline_zone_edge(bus, "tags", NULL, NULL));
+    IS(1, syncline_reader_edge_info(reader, 3, &edge));
+    CHECK(edge->era == 3 && edge->has_tag == 0 && edge->tag == 0);
+    listed_edge_is(bus, "tags", edge);
+    IS(0, syncline_reader_edge_info(reader, 4, &edge));
+    CHECK(edge == NULL);
+    syncline_reader_close(reader);
+    syncline_writer_close(late);
+    syncline_writer_close(writer);
+}
+
 static void policies(syncline_bus *bus) {
     struct syncline_zone_options options = {.size = sizeof options, .every_commits = 3, .eras = 8, .writers = 2};
     syncline_writer *writer = open_writer_in(bus, "commits", "w", &options);
@@ -35,6 +109,7 @@ static void policies(syncline_bus *bus) {
     }
     next_era_has(reader, 1, "abc");
     next_era_has(reader, 2, "def");
+    ERA_IS_BY(reader, SYNCLINE_REASON_COMMITS);
     IS(0, syncline_reader_try_era(reader, &era));
     syncline_reader_close(reader);
     syncline_writer_close(writer);
@@ -48,6 +123,7 @@ static void policies(syncline_bus *bus) {
     }
     next_era_has(reader, 1, "ab");
     next_era_has(reader, 2, "cd");
+    ERA_IS_BY(reader, SYNCLINE_REASON_BYTES);
     IS(0, syncline_reader_try_era(reader, &era));
     syncline_reader_close(reader);
     syncline_writer_close(writer);
@@ -57,6 +133,7 @@ static void policies(syncline_bus *bus) {
     reader = open_reader(bus, "clicks", "bytes", 1);
     for (int i = 0; i < 3; i++) { /* nobody asks for them */
         IS(1, syncline_reader_wait_era(reader, -1, &era));
+        ERA_IS_BY(reader, SYNCLINE_REASON_CLICK);
     }
     syncline_reader_close(reader);
     syncline_writer_close(writer);
@@ -79,12 +156,19 @@ static void lockstep(syncline_bus *bus) {
     IS(0, syncline_writer_permit(second, &permitted));
     CHECK(permitted == 1);
     next_era_has(reader, 1, "ac");
+    ERA_IS_BY(reader, SYNCLINE_REASON_PERMITS);
     IS(0, syncline_writer_permit(second, NULL));
     IS(0, syncline_writer_permit(first, &permitted));
     CHECK(permitted == 2);
     next_era_has(reader, 2, "b");
     IS(0, syncline_writer_generation(first, &generation));
     CHECK(generation == 2);
+    IS(0, syncline_writer_permit(first, NULL));
+    IS(0, syncline_zone_edge(bus, "lockstep", NULL, &permitted)); /* nobody waits for the second */
+    CHECK(permitted == 3);
+    next_era_has(reader, 3, "");
+    ERA_IS_BY(reader, SYNCLINE_REASON_DEADLINE);
+    CHECK(by->straddler_count == 1 && by->straddlers[0] == 1);
     syncline_reader_close(reader);
     syncline_writer_close(second);
     syncline_writer_close(first);
@@ -92,6 +176,7 @@ static void lockstep(syncline_bus *bus) {
 
 int main(void) {
     syncline_bus *bus = connect_bus();
+    tags_and_straddlers(bus);
     policies(bus);
     lockstep(bus);
     syncline_bus_close(bus);

@@ -30,6 +30,9 @@ AT(syncline_writer_options, zone_options, 48);
 AT(syncline_reader_options, zone_options, 64);
 AT(syncline_zone_options, click_ns, 24);
 AT(syncline_zone_options, keep_eras, 64);
+AT(syncline_edge, straddlers, 32);
+AT(syncline_edge, straddler_count, 40);
+AT(syncline_item, last_edge, 80);
 
 static struct sample make_sample(uint64_t number) {
     return (struct sample){number, {0, (float)number / 2, 0}, 7};
@@ -230,6 +233,7 @@ static void forked(syncline_bus *bus) {
     syncline_reader *reader = open_reader(bus, "forked", "bytes", 0), *synced_reader = open_reader(bus, "forked", "bytes", 1);
     const struct syncline_message *message;
     const struct syncline_era *era;
+    const struct syncline_edge *edge;
     syncline_listing *listing;
     syncline_watch *watch;
     uint64_t number;
@@ -253,6 +257,10 @@ static void forked(syncline_bus *bus) {
         IS(SYNCLINE_EFORKED, syncline_writer_publish(writer, lane, "x", 1));
         IS(SYNCLINE_EFORKED, syncline_writer_edge(writer, NULL));
         IS(SYNCLINE_EFORKED, syncline_writer_generation(writer, &number));
+        IS(SYNCLINE_EFORKED, syncline_writer_edge_info(writer, 1, &edge));
+        IS(SYNCLINE_EFORKED, syncline_reader_edge_info(synced_reader, 1, &edge));
+        IS(SYNCLINE_EFORKED, syncline_era_edge(synced_reader, &edge));
+        IS(SYNCLINE_EFORKED, syncline_zone_edge(bus, "forked", NULL, NULL));
         IS(SYNCLINE_EFORKED, syncline_message_copy(reader, &byte, 1));
         IS(SYNCLINE_EFORKED, syncline_message_era(reader, &number));
         IS(SYNCLINE_EFORKED, syncline_reader_try(reader, &message));

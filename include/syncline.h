@@ -6,7 +6,7 @@
  * CAVEATS
  *   - `message->data` points into memory that the writer's process can write. Reading it in place is the decision to trust that
  *     process; syncline_message_copy() is the way that is safe whatever the writer does. See there.
- *   - A writer, reader, watch or listing belongs to one thread at a time. A bus may be used by any number of threads at once.
+ *   - A writer, reader, watch, listing or halt belongs to one thread at a time. A bus may be used by any number of threads at once.
  *   - Nothing survives fork(): see "Threads and fork".
  *   - A reader that stops taking messages holds up the writers of its channels: they get SYNCLINE_EFULL. Close what you do not read.
  *   - No function may be called from a signal handler. A signal does not end a wait: use timeouts and look at your own flag.
@@ -28,6 +28,9 @@
  *   writer    one participant that publishes into a zone. It has one lane (a ring of memory) in each channel it publishes to.
  *   commit    what makes one message, or a whole batch over several lanes, visible at once.
  *   edge      what seals an era: all that all writers of the zone have committed since the edge before, visible at once.
+ *             A participant asks for it, or it comes by itself as the zone's options say. It is on record, and may carry a tag.
+ *   lockstep  a kind of zone whose edge passes when every writer has given its permit.
+ *   halt      a zone made to stand still between two messages, for as long as one holds it.
  *   reader    reads several channels of one zone: live (each message as soon as it is committed) or synced (whole sealed eras, in
  *             the same order for every reader).
  *
@@ -54,8 +57,8 @@
  *   In a child of fork() every handle made before answers SYNCLINE_EFORKED: the child shares none of its memory. Closing it there
  *   frees the child's copy and leaves the parent's alone; pointers into messages and loans must not be used there. To daemonise, fork
  *   first and connect afterwards, or close and connect anew in the child. exec() needs nothing: descriptors are close-on-exec.
- *   Readers and writers keep what they need of the bus: it may be closed before them. No thread is started and no signal
- *   handler installed.
+ *   Readers, writers and halts keep what they need of the bus: it may be closed before them. No signal handler is installed, and no
+ *   thread is started but the one that a halt has while it lasts.
  *
  * LIFETIMES AND GROWTH
  *   Structs that you fill in begin with `size`; set it to their sizeof, zero the rest (0 and NULL mean the default), so that a program
@@ -123,6 +126,18 @@ const char *syncline_strerror(int code);
 /* What the last failed call of this thread has to say; "" if none failed yet; never NULL. Valid until the next call that fails
  * in this thread. Calls that succeed leave it alone. */
 const char *syncline_detail(void);
+
+/* A reader that has not done with an era. */
+struct syncline_laggard {
+    const char *name; /* "" if the broker could not be asked; then there is one for each process */
+    uint64_t taken;   /* the last era that it has done with */
+    int32_t pid;
+    uint32_t zero;
+};
+
+/* If the last failure of this thread was SYNCLINE_ELAGGARDS: the readers that it is about, by `index` from 0. Returns 1; 0 beyond the
+ * last, and for another failure. Valid as long as syncline_detail(). */
+int syncline_detail_laggard(size_t index, const struct syncline_laggard **laggard);
 
 /* ---- Types ------------------------------------------------------------------------------------------------------------------- */
 
@@ -287,6 +302,16 @@ const char *syncline_reason_name(uint32_t reason);
  * SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_ENOBROKER. */
 int syncline_zone_edge(syncline_bus *bus, const char *zone, const uint64_t *tag, uint64_t *era);
 
+/* Asks everybody in the zone to finish what they are at and commit now: writers find it with their next commit or step
+ * (syncline_writer_early_requested()), and readers that want to know while they wait (`early` of their options).
+ * Errors: SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_ENOBROKER. */
+int syncline_zone_request_early(syncline_bus *bus, const char *zone);
+
+/* Waits until every reader that has joined and takes eras (synced, or live with markers) has done with `era`: has begun a later one,
+ * ended it (syncline_era_end()), or gone. With no such reader it returns at once, whatever the era.
+ * Errors: SYNCLINE_ELAGGARDS: some have not in time, see syncline_detail_laggard(); SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_ENOBROKER. */
+int syncline_zone_wait_done(syncline_bus *bus, const char *zone, uint64_t era, int64_t timeout_ns);
+
 /* ---- What there is ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct syncline_listing syncline_listing;
@@ -351,6 +376,12 @@ void syncline_watch_close(syncline_watch *watch);
 /* ---- Writer ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct syncline_writer syncline_writer;
+
+/* What publishes, commits, seals or permits can find two things, and has then published nothing. Neither is said again below.
+ *   SYNCLINE_EHALTED      the zone is halted, and the writer does not wait: see syncline_writer_on_halt(). By default it waits.
+ *   SYNCLINE_EROLLEDBACK  zones that are SYNCLINE_REVOCABLE only: another writer has rolled the open era back; told once for each time.
+ *                         What this one has published since the last edge is gone as well: do this round's work again.
+ * An open batch, or the loan that was to be published, is over with either. */
 
 /* One writer's lane in one channel. Only the writer that opened it takes it. */
 typedef uint64_t syncline_lane;
@@ -426,7 +457,7 @@ int syncline_batch_roll_back(syncline_writer *writer);
 /* An edge: seals what all writers of the zone have committed. The era returned in `era` (may be NULL), or one before it, holds all
  * that anybody had committed before the call. Never waits for anybody (but for the end of a halt). Not during a batch or a loan.
  * Errors: SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_EINVALID: a batch or loan is open, or the zone
- * is in lockstep, where edges pass by permits; SYNCLINE_EHALTED. */
+ * is in lockstep, where edges pass by permits. */
 int syncline_writer_edge(syncline_writer *writer, uint64_t *era);
 
 /* The same with a tag of the application's: it is on record with the era returned, for everybody. Any number is a tag.
@@ -441,8 +472,32 @@ int syncline_writer_edge_info(syncline_writer *writer, uint64_t era, const struc
  * the era's number: wait for it with a synced reader, or look at syncline_writer_generation(). If the deadline passed first, this
  * writer was late: its next permit brings what that era lacks. Not during a batch or a loan.
  * Errors: SYNCLINE_EINVALID: the zone is not in lockstep, this writer has given its permit for the open era already, or a batch or loan
- * is open; SYNCLINE_EROLLEDBACK; SYNCLINE_EHALTED. */
+ * is open. */
 int syncline_writer_permit(syncline_writer *writer, uint64_t *era);
+
+/* Waits until every reader has done with `era`; as syncline_zone_wait_done(), but needs no broker.
+ * Errors: SYNCLINE_ELAGGARDS. */
+int syncline_writer_wait_done(syncline_writer *writer, uint64_t era, int64_t timeout_ns);
+
+/* Asks everybody in the zone to finish what they are at and commit now; as syncline_zone_request_early(), but needs no broker. This writer
+ * finds it, too. */
+int syncline_writer_request_early(syncline_writer *writer);
+
+/* Whether somebody has asked for that, as of this writer's last commit or syncline_writer_step(). Returns 1, once for each time; else 0. */
+int syncline_writer_early_requested(syncline_writer *writer);
+
+/* For loops that neither publish nor wait: looks for a halt, whose end it waits for (or says SYNCLINE_EHALTED), and whether somebody has
+ * asked to finish and commit now: returns 1 then, else 0. Costs next to nothing; may be called during a batch or a loan. */
+int syncline_writer_step(syncline_writer *writer);
+
+enum syncline_halt_mode {
+    SYNCLINE_HALT_WAIT,  /* wait until the halt is over; the default */
+    SYNCLINE_HALT_REFUSE /* say SYNCLINE_EHALTED at once */
+};
+
+/* What this writer's calls do while its zone is halted: one of enum syncline_halt_mode.
+ * Errors: SYNCLINE_EINVALID: another number. */
+int syncline_writer_on_halt(syncline_writer *writer, uint32_t mode);
 
 /* How long publish, loan and push wait for room before they say SYNCLINE_EFULL: 0, the default: not at all. */
 int syncline_writer_set_room_timeout(syncline_writer *writer, int64_t timeout_ns);
@@ -517,7 +572,9 @@ int syncline_reader_open(syncline_bus *bus, const struct syncline_reader_options
 /* The next message: if there is one now; spinning until there is (for a core of one's own: nothing is quicker); sleeping until there is.
  * A synced reader goes on into the next sealed era by itself. Returns 1; 0 and a NULL message if there is none in time.
  * Errors: SYNCLINE_ECLOSED, once for each lane whose writer has gone, after its last message: see syncline_reader_closed(); the reader goes
- * on with others, and with those to come. SYNCLINE_ECORRUPT for a lane that holds what no sound writer writes: it is given up. */
+ * on with others, and with those to come. SYNCLINE_ECORRUPT for a lane that holds what no sound writer writes: it is given up.
+ * SYNCLINE_EROLLEDBACK, of the last two: the open era of a zone that is SYNCLINE_REVOCABLE was rolled back; the reader goes on.
+ * While the zone is halted there is nothing: messages and eras that are there wait for its end. */
 int syncline_reader_try(syncline_reader *reader, const struct syncline_message **message);
 int syncline_reader_spin(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
 int syncline_reader_wait(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
@@ -531,6 +588,11 @@ int syncline_reader_wait_era(syncline_reader *reader, int64_t timeout_ns, const 
 /* The next message of the era begun, in the order (channel, writer, position), the same for every reader. Returns 1; 0 after the last.
  * Errors: SYNCLINE_ECORRUPT, as above. */
 int syncline_era_next(syncline_reader *reader, const struct syncline_message **message);
+
+/* Ends the era that is being read, and with it the present message: what is left of it is skipped, and syncline_zone_wait_done() waits for
+ * this reader no longer. So does beginning the next era. Without one, does nothing. While the zone is halted it waits.
+ * Errors: as syncline_era_next(); SYNCLINE_EINVALID: the reader is live. */
+int syncline_era_end(syncline_reader *reader);
 
 /* What is on record of the era that is being read. Returns 1; 0 if the zone does not remember it any more.
  * Errors: SYNCLINE_EINVALID: none is being read, or the reader is live. */
@@ -557,6 +619,10 @@ int syncline_reader_release(syncline_reader *reader);
 /* The lane that the last SYNCLINE_ECLOSED was about. Returns 1; 0 if there was none. Valid until the next SYNCLINE_ECLOSED or the close. */
 int syncline_reader_closed(syncline_reader *reader, const struct syncline_closed **closed);
 
+/* Asks everybody in the zone to finish and commit now; as syncline_zone_request_early().
+ * Errors: SYNCLINE_ENOBROKER, unless this process has a writer in the zone. */
+int syncline_reader_request_early(syncline_reader *reader);
+
 /* How many lanes (writer x channel) the reader has, those that ended but are not read to the end included. */
 int syncline_reader_lanes(syncline_reader *reader, size_t *lanes);
 
@@ -565,6 +631,41 @@ int syncline_reader_generation(syncline_reader *reader, uint64_t *generation);
 
 /* Closes the reader. NULL is fine. */
 void syncline_reader_close(syncline_reader *reader);
+
+/* ---- Halt -------------------------------------------------------------------------------------------------------------------- */
+
+/* A zone that stands still: every writer is at rest between two messages, no edge passes, and readers are handed nothing. Code outside
+ * the library runs on: a participant notices with its next call. It ends with syncline_halt_release(), or with the process; and within
+ * a second should this process and the broker both die, or this process be stopped while there is no broker. */
+typedef struct syncline_halt syncline_halt;
+
+/* A writer that was in the middle of a commit, and has not come to its end in time: stopped, or kept from running. */
+struct syncline_late {
+    const char *name; /* "" if the broker could not be asked */
+    uint32_t writer;  /* its row */
+    int32_t pid;
+};
+
+/* Halts a zone: asks every writer to rest at its next message boundary, and waits for that, at most until the deadline (10 ms is usual).
+ * Whoever is late then is named by syncline_halt_late(); the zone is halted all the same. The caller's own writers are halted as well: in
+ * the thread that is to release the halt, set them to SYNCLINE_HALT_REFUSE, or they wait for ever.
+ * Errors: SYNCLINE_EHALTED: somebody else has halted it, and has not let go by the deadline; SYNCLINE_EUNKNOWN: no such zone;
+ * SYNCLINE_ENOBROKER (by a writer it needs no broker); SYNCLINE_EIO: no thread can be started. */
+int syncline_zone_halt(syncline_bus *bus, const char *zone, int64_t deadline_ns, syncline_halt **halt);
+int syncline_writer_halt(syncline_writer *writer, int64_t deadline_ns, syncline_halt **halt);
+
+/* The writers that were not at rest by the deadline, by `index` from 0. Returns 1; 0 beyond the last. Valid until the release. */
+int syncline_halt_late(syncline_halt *halt, size_t index, const struct syncline_late **late);
+
+/* Whether the zone is still halted by this: 1, or 0 if that has ended by itself. */
+int syncline_halt_holds(syncline_halt *halt);
+
+/* How many commits the row has seen, of earlier owners, too: it stands still while the zone is halted, if its writer is not late.
+ * Errors: SYNCLINE_EINVALID: the zone has no such row. */
+int syncline_halt_version(syncline_halt *halt, uint32_t writer, uint64_t *version);
+
+/* Lets the zone go on, and frees the handle. NULL is fine. */
+void syncline_halt_release(syncline_halt *halt);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 use super::args::{self, Growing, array, handle, in_time, invalid, out, shared, text};
 use super::bus::BusHandle;
 use super::edge::OwnedEdge;
+use super::era::CEra;
 use super::error::{c_text, coded, free, guard};
 use super::message::{CMessage, Origins};
 use super::types::{self, CType};
@@ -25,18 +26,10 @@ pub struct ReaderHandle {
     held: Option<Taken>,
     origins: Origins,
     message: CMessage,
-    era: CEra,
+    pub(super) era: CEra,
     closed: Option<ClosedText>,
     /// The edge that was looked at last.
     pub(super) edge: Option<OwnedEdge>,
-}
-
-/// `struct syncline_era`.
-#[repr(C)]
-pub struct CEra {
-    number: u64,
-    merged: u32,
-    zero: u32,
 }
 
 /// `struct syncline_closed`.
@@ -75,7 +68,7 @@ pub struct ReaderOptions {
 }
 
 const _: () = {
-    assert!(size_of::<CEra>() == 16 && size_of::<CClosed>() == 24);
+    assert!(size_of::<CClosed>() == 24);
     assert!(size_of::<CChannel>() == 16 && size_of::<ReaderOptions>() == 72);
 };
 
@@ -107,7 +100,7 @@ impl ClosedText {
 impl ReaderHandle {
     /// Gives the present message back.
     #[inline(always)]
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         if let Some(taken) = self.held.take() {
             self.reader.release(&taken);
         }
@@ -136,7 +129,7 @@ impl ReaderHandle {
     /// Keeps what `SYNCLINE_ECLOSED` is about.
     #[cold]
     #[inline(never)]
-    fn note(&mut self, error: Error) -> Error {
+    pub(super) fn note(&mut self, error: Error) -> Error {
         if let Error::Closed(closed) = &error {
             self.closed = Some(ClosedText::new(closed));
         }
@@ -193,7 +186,7 @@ pub unsafe extern "C" fn syncline_reader_open(
             held: None,
             origins: Origins::default(),
             message: CMessage::empty(),
-            era: CEra { number: 0, merged: 0, zero: 0 },
+            era: CEra::default(),
             closed: None,
             edge: None,
         };
@@ -207,7 +200,7 @@ pub unsafe extern "C" fn syncline_reader_open(
 /// # Safety
 /// As the module [`ffi`](super) says.
 #[inline(always)]
-unsafe fn take(
+pub(super) unsafe fn take(
     reader: *mut ReaderHandle,
     message: *mut *const CMessage,
     poll: impl FnOnce(&mut Reader) -> Result<Option<Taken>>,
@@ -265,84 +258,6 @@ pub unsafe extern "C" fn syncline_reader_wait(
     unsafe { take(reader, message, |reader| in_time(reader.wait_for(args::timeout(timeout_ns), Reader::poll))) }
 }
 
-/// What all functions that begin an era have in common.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[inline(always)]
-unsafe fn begin(
-    reader: *mut ReaderHandle,
-    era: *mut *const CEra,
-    poll: impl FnOnce(&mut Reader) -> Result<Option<(u64, bool)>>,
-) -> c_int {
-    guard(|| {
-        // SAFETY: the caller keeps the header's contract, for both calls.
-        let (era, reader) = unsafe { (out(era, ptr::null(), "era")?, handle(reader, "reader")?) };
-        reader.release();
-        match poll(&mut reader.reader) {
-            Ok(Some((number, merged))) => {
-                reader.era = CEra { number, merged: u32::from(merged), zero: 0 };
-                *era = &raw const reader.era;
-                Ok(1)
-            }
-            Ok(None) => Ok(0),
-            Err(error) => Err(reader.note(error)),
-        }
-    })
-}
-
-/// The next era, if one is sealed.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_reader_try_era(reader: *mut ReaderHandle, era: *mut *const CEra) -> c_int {
-    // SAFETY: passed on to our caller.
-    unsafe { begin(reader, era, Reader::begin_next_era) }
-}
-
-/// The next era, spinning.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_reader_spin_era(
-    reader: *mut ReaderHandle,
-    timeout_ns: i64,
-    era: *mut *const CEra,
-) -> c_int {
-    // SAFETY: passed on to our caller.
-    unsafe { begin(reader, era, |reader| in_time(reader.spin_for(args::timeout(timeout_ns), Reader::begin_next_era))) }
-}
-
-/// The next era, sleeping.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_reader_wait_era(
-    reader: *mut ReaderHandle,
-    timeout_ns: i64,
-    era: *mut *const CEra,
-) -> c_int {
-    // SAFETY: passed on to our caller.
-    unsafe { begin(reader, era, |reader| in_time(reader.wait_for(args::timeout(timeout_ns), Reader::begin_next_era))) }
-}
-
-/// The next message of the era begun.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_era_next(reader: *mut ReaderHandle, message: *mut *const CMessage) -> c_int {
-    let next = |reader: &mut Reader| {
-        reader.check_synced()?;
-        reader.next_of_era()
-    };
-    // SAFETY: passed on to our caller.
-    unsafe { take(reader, message, next) }
-}
-
 /// Copies the present message.
 ///
 /// # Safety
@@ -378,6 +293,19 @@ pub unsafe extern "C" fn syncline_message_era(reader: *mut ReaderHandle, era: *m
         let found = reader.reader.era_of(reader.present()?);
         *era = found.unwrap_or(0);
         Ok(c_int::from(found.is_some()))
+    })
+}
+
+/// Asks everybody to finish and commit now.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_reader_request_early(reader: *mut ReaderHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let reader = unsafe { handle(reader, "reader")? };
+        reader.reader.request_early().map(|()| 0)
     })
 }
 

@@ -9,7 +9,7 @@ use super::edge::OwnedEdge;
 use super::error::{coded, free, guard};
 use super::types::{self, CType};
 use super::zone::{CZoneOptions, ZoneShape, check_zero};
-use crate::client::{Key, Writer};
+use crate::client::{HaltMode, Key, Writer};
 use crate::error::{Code, Error, Result};
 use crate::ring::lane::Claim;
 use crate::wire::TypeDesc;
@@ -259,6 +259,79 @@ unsafe fn seal(writer: *mut WriterHandle, era: *mut u64, seal: impl FnOnce(&mut 
             *era = sealed;
         }
         Ok(0)
+    })
+}
+
+/// Asks everybody to finish and commit now.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_request_early(writer: *mut WriterHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.request_early().map(|()| 0)
+    })
+}
+
+/// Whether somebody has asked for that.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_early_requested(writer: *mut WriterHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.check_fork()?;
+        Ok(c_int::from(writer.writer.early_requested()))
+    })
+}
+
+/// Looks for halts and hints.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_step(writer: *mut WriterHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.step().map(c_int::from)
+    })
+}
+
+/// Says what to do during a halt.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_on_halt(writer: *mut WriterHandle, mode: u32) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.check_fork()?;
+        let mode = match mode {
+            0 => HaltMode::Wait,
+            1 => HaltMode::Refuse,
+            other => return Err(invalid(format!("mode: expected one of enum syncline_halt_mode, found {other}"))),
+        };
+        writer.writer.on_halt(mode);
+        Ok(0)
+    })
+}
+
+/// Waits until all readers have done with an era.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_wait_done(writer: *mut WriterHandle, era: u64, timeout_ns: i64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.wait_done(era, args::timeout(timeout_ns)).map(|()| 0)
     })
 }
 

@@ -121,3 +121,34 @@ pub unsafe extern "C" fn syncline_zone_edge(
         Ok(0)
     })
 }
+
+/// Asks everybody to finish and commit now.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_request_early(bus: *mut BusHandle, zone: *const c_char) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (bus, zone) = unsafe { (shared(bus, "bus")?, text(zone, "zone name")?) };
+        bus.bus.zone(zone).request_early().map(|()| 0)
+    })
+}
+
+/// Waits until all readers have done with an era.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_wait_done(
+    bus: *mut BusHandle,
+    zone: *const c_char,
+    era: u64,
+    timeout_ns: i64,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (bus, zone) = unsafe { (shared(bus, "bus")?, text(zone, "zone name")?) };
+        bus.bus.zone(zone).wait_done(era, args::timeout(timeout_ns)).map(|()| 0)
+    })
+}

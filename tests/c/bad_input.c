@@ -33,6 +33,8 @@ static void null_handles(syncline_bus *bus) {
     const struct syncline_item *item;
     const struct syncline_presence *event;
     const struct syncline_edge *edge;
+    const struct syncline_late *late;
+    syncline_halt *halt;
     void *place;
     uint64_t number;
     uint32_t row;
@@ -53,6 +55,25 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_writer_edge_tagged(NULL, 1, &number));
     IS(SYNCLINE_EINVALID, syncline_writer_edge_info(NULL, 1, &edge));
     IS(SYNCLINE_EINVALID, syncline_writer_permit(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_writer_wait_done(NULL, 1, 0));
+    IS(SYNCLINE_EINVALID, syncline_writer_request_early(NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_early_requested(NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_step(NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_on_halt(NULL, 0));
+    IS(SYNCLINE_EINVALID, syncline_writer_halt(NULL, 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_zone_halt(NULL, "x", 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_zone_halt(bus, NULL, 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_zone_halt(bus, "x", 0, NULL));
+    IS(SYNCLINE_EINVALID, syncline_halt_late(NULL, 0, &late));
+    IS(SYNCLINE_EINVALID, syncline_halt_holds(NULL));
+    IS(SYNCLINE_EINVALID, syncline_halt_version(NULL, 0, &number));
+    IS(SYNCLINE_EINVALID, syncline_zone_request_early(NULL, "x"));
+    IS(SYNCLINE_EINVALID, syncline_zone_request_early(bus, NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_wait_done(NULL, "x", 1, 0));
+    IS(SYNCLINE_EINVALID, syncline_zone_wait_done(bus, NULL, 1, 0));
+    FAILS(SYNCLINE_EINVALID, syncline_detail_laggard(0, NULL), "laggard");
+    IS(SYNCLINE_EINVALID, syncline_era_end(NULL));
+    IS(SYNCLINE_EINVALID, syncline_reader_request_early(NULL));
     IS(SYNCLINE_EINVALID, syncline_zone_edge(NULL, "x", NULL, NULL));
     IS(SYNCLINE_EINVALID, syncline_zone_edge(bus, NULL, NULL, NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_set_room_timeout(NULL, 0));
@@ -83,6 +104,7 @@ static void null_handles(syncline_bus *bus) {
     syncline_reader_close(NULL);
     syncline_listing_close(NULL);
     syncline_watch_close(NULL);
+    syncline_halt_release(NULL);
     syncline_bus_close(NULL);
 }
 
@@ -348,6 +370,28 @@ static void edges(syncline_bus *bus) {
     syncline_writer_close(writer);
 }
 
+static void halts(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "bad halts", "w");
+    syncline_reader *live = open_reader(bus, "bad halts", "bytes", 0);
+    const struct syncline_late *late;
+    syncline_halt *halt = (syncline_halt *)1;
+    uint64_t version;
+    FAILS(SYNCLINE_EUNKNOWN, syncline_zone_halt(bus, "nowhere", 0, &halt), "nowhere");
+    CHECK(halt == NULL);
+    IS(SYNCLINE_EUNKNOWN, syncline_zone_request_early(bus, "nowhere"));
+    IS(SYNCLINE_EUNKNOWN, syncline_zone_wait_done(bus, "nowhere", 1, 0));
+    FAILS(SYNCLINE_EINVALID, syncline_writer_on_halt(writer, 2), "found 2");
+    FAILS(SYNCLINE_EINVALID, syncline_era_end(live), "live");
+    IS(0, syncline_writer_halt(writer, 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_halt_late(halt, 0, NULL));
+    IS(0, syncline_halt_late(halt, SIZE_MAX, &late));
+    FAILS(SYNCLINE_EINVALID, syncline_halt_version(halt, 64, &version), "the zone has 64");
+    IS(SYNCLINE_EINVALID, syncline_halt_version(halt, 0, NULL));
+    syncline_halt_release(halt);
+    syncline_reader_close(live);
+    syncline_writer_close(writer);
+}
+
 static void reading(syncline_bus *bus) {
     syncline_writer *writer = open_writer(bus, "reading", "w");
     syncline_lane lane = open_lane(writer, "bytes", NULL);
@@ -393,6 +437,7 @@ int main(void) {
     sizes(bus);
     loans_and_batches(bus);
     edges(bus);
+    halts(bus);
     reading(bus);
     syncline_bus_close(bus);
     puts("ok");

@@ -2,7 +2,9 @@
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Publishes one byte. */
 static void say(syncline_writer *writer, syncline_lane lane, char byte) {
@@ -174,11 +176,196 @@ static void lockstep(syncline_bus *bus) {
     syncline_writer_close(first);
 }
 
+static void hints(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "hints", "w"), *other = open_writer(bus, "hints", "other");
+    syncline_lane lane = open_lane(writer, "bytes", NULL);
+    syncline_reader *reader = open_reader(bus, "hints", "bytes", 0);
+    IS(0, syncline_writer_step(writer));
+    IS(0, syncline_writer_request_early(other));
+    IS(0, syncline_writer_early_requested(writer)); /* as of its last step */
+    say(writer, lane, 'a');
+    IS(1, syncline_writer_early_requested(writer));
+    IS(0, syncline_writer_early_requested(writer));
+    IS(0, syncline_writer_step(writer));
+    IS(1, syncline_writer_step(other));
+    IS(0, syncline_zone_request_early(bus, "hints"));
+    IS(1, syncline_writer_step(writer));
+    IS(0, syncline_writer_step(writer));
+    IS(0, syncline_reader_request_early(reader));
+    IS(0, syncline_batch_begin(writer));
+    IS(1, syncline_writer_step(writer));
+    IS(0, syncline_batch_commit(writer));
+    syncline_reader_close(reader);
+    syncline_writer_close(other);
+    syncline_writer_close(writer);
+}
+
+static void done(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "done", "w");
+    syncline_lane lane = open_lane(writer, "bytes", NULL);
+    syncline_reader *first = open_reader(bus, "done", "bytes", 1), *second = open_reader(bus, "done", "bytes", 1);
+    const struct syncline_laggard *laggard;
+    IS(0, syncline_detail_laggard(0, &laggard));
+    say(writer, lane, 'a');
+    IS(0, syncline_writer_edge(writer, NULL));
+    FAILS(SYNCLINE_ELAGGARDS, syncline_writer_wait_done(writer, 1, 0), "reader `reader`");
+    for (size_t i = 0; i < 2; i++) {
+        IS(1, syncline_detail_laggard(i, &laggard));
+        CHECK(strcmp(laggard->name, "reader") == 0 && laggard->pid == getpid() && laggard->taken == 0);
+    }
+    IS(0, syncline_detail_laggard(2, &laggard));
+    CHECK(laggard == NULL);
+    next_era_has(first, 1, "a");
+    IS(0, syncline_era_end(first));
+    IS(0, syncline_era_end(first));
+    next_era_has(second, 1, "a"); /* read to its end, but not ended */
+    IS(SYNCLINE_ELAGGARDS, syncline_zone_wait_done(bus, "done", 1, 1000000));
+    IS(1, syncline_detail_laggard(0, &laggard));
+    IS(0, syncline_detail_laggard(1, &laggard));
+    IS(0, syncline_era_end(second));
+    IS(0, syncline_zone_wait_done(bus, "done", 1, -1));
+    IS(0, syncline_writer_wait_done(writer, 1, 0));
+    IS(0, syncline_writer_edge(writer, NULL));
+    syncline_reader_close(first);
+    IS(SYNCLINE_ELAGGARDS, syncline_writer_wait_done(writer, 2, 0));
+    IS(1, syncline_detail_laggard(0, &laggard));
+    CHECK(laggard->taken == 1);
+    IS(0, syncline_detail_laggard(1, &laggard));
+    syncline_reader_close(second);
+    IS(0, syncline_writer_wait_done(writer, 2, 0));
+    syncline_writer_close(writer);
+}
+
+static void halts(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "halts", "w");
+    syncline_lane lane = open_lane(writer, "bytes", NULL);
+    syncline_reader *reader = open_reader(bus, "halts", "bytes", 0);
+    const struct syncline_message *message;
+    const struct syncline_late *late = (const struct syncline_late *)1;
+    syncline_halt *halt, *none;
+    uint64_t version = 99;
+    void *place;
+    IS(0, syncline_writer_on_halt(writer, SYNCLINE_HALT_REFUSE));
+    say(writer, lane, 'a');
+    IS(0, syncline_zone_halt(bus, "halts", 1000000000, &halt));
+    IS(1, syncline_halt_holds(halt));
+    IS(0, syncline_halt_late(halt, 0, &late));
+    CHECK(late == NULL);
+    IS(SYNCLINE_EHALTED, syncline_writer_publish(writer, lane, "b", 1));
+    IS(SYNCLINE_EHALTED, syncline_writer_edge(writer, NULL));
+    IS(SYNCLINE_EHALTED, syncline_zone_edge(bus, "halts", NULL, NULL));
+    IS(SYNCLINE_EHALTED, syncline_writer_step(writer));
+    IS(SYNCLINE_EHALTED, syncline_writer_halt(writer, 0, &none));
+    CHECK(none == NULL);
+    IS(0, syncline_batch_begin(writer));
+    IS(0, syncline_batch_push(writer, lane, "c", 1));
+    IS(SYNCLINE_EHALTED, syncline_batch_commit(writer));
+    IS(SYNCLINE_EINVALID, syncline_batch_commit(writer)); /* it is over */
+    IS(0, syncline_writer_loan(writer, lane, 1, &place));
+    IS(SYNCLINE_EHALTED, syncline_loan_publish(writer, 1));
+    IS(SYNCLINE_EINVALID, syncline_loan_drop(writer));
+    IS(0, syncline_reader_try(reader, &message));
+    IS(0, syncline_halt_version(halt, 0, &version));
+    CHECK(version == 1);
+    IS(0, syncline_halt_version(halt, 63, &version));
+    CHECK(version == 0);
+    syncline_halt_release(halt);
+    IS(1, syncline_reader_try(reader, &message));
+    CHECK(*(const char *)message->data == 'a');
+    say(writer, lane, 'd');
+    IS(1, syncline_reader_try(reader, &message));
+    CHECK(*(const char *)message->data == 'd' && message->sequence == 1);
+    IS(0, syncline_writer_halt(writer, -1, &halt));
+    syncline_halt_release(halt);
+    syncline_reader_close(reader);
+    syncline_writer_close(writer);
+}
+
+/* By default a writer waits for the end of a halt. It is in another process here. */
+static void halts_others(syncline_bus *bus) {
+    int ready[2], go[2], status = 1;
+    char byte = 0;
+    CHECK(pipe(ready) == 0 && pipe(go) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        bus = connect_bus(); /* the parent's is no use here */
+        syncline_writer *writer = open_writer(bus, "halts others", "child");
+        syncline_lane lane = open_lane(writer, "bytes", NULL);
+        CHECK(write(ready[1], "r", 1) == 1 && read(go[0], &byte, 1) == 1);
+        say(writer, lane, 'x');
+        CHECK(write(ready[1], "d", 1) == 1);
+        syncline_writer_close(writer);
+        syncline_bus_close(bus);
+        _exit(0);
+    }
+    syncline_reader *reader = open_reader(bus, "halts others", "bytes", 0);
+    const struct syncline_message *message;
+    syncline_halt *halt;
+    uint64_t version;
+    CHECK(read(ready[0], &byte, 1) == 1 && byte == 'r');
+    IS(0, syncline_zone_halt(bus, "halts others", 1000000000, &halt));
+    CHECK(write(go[1], "g", 1) == 1);
+    for (int i = 0; i < 50; i++) { /* it has time to come to its publish */
+        IS(0, syncline_reader_wait(reader, 1000000, &message));
+        IS(0, syncline_halt_version(halt, 0, &version));
+        CHECK(version == 0);
+    }
+    syncline_halt_release(halt);
+    CHECK(read(ready[0], &byte, 1) == 1 && byte == 'd');
+    IS(1, syncline_reader_wait(reader, -1, &message));
+    CHECK(*(const char *)message->data == 'x' && message->pid == child);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    syncline_reader_close(reader);
+    CHECK(close(ready[0]) == 0 && close(ready[1]) == 0 && close(go[0]) == 0 && close(go[1]) == 0);
+}
+
+/* A halt of before a fork: the child can neither see nor end it. */
+static void halts_and_forks(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "forks", "w");
+    const struct syncline_late *late;
+    syncline_halt *halt, *none;
+    uint64_t version;
+    int status = 1;
+    IS(0, syncline_writer_halt(writer, 1000000000, &halt));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        IS(SYNCLINE_EFORKED, syncline_halt_holds(halt));
+        IS(SYNCLINE_EFORKED, syncline_halt_late(halt, 0, &late));
+        IS(SYNCLINE_EFORKED, syncline_halt_version(halt, 0, &version));
+        IS(SYNCLINE_EFORKED, syncline_zone_halt(bus, "forks", 0, &none));
+        IS(SYNCLINE_EFORKED, syncline_writer_halt(writer, 0, &none));
+        IS(SYNCLINE_EFORKED, syncline_writer_wait_done(writer, 1, 0));
+        IS(SYNCLINE_EFORKED, syncline_zone_wait_done(bus, "forks", 1, 0));
+        IS(SYNCLINE_EFORKED, syncline_writer_request_early(writer));
+        IS(SYNCLINE_EFORKED, syncline_writer_early_requested(writer));
+        IS(SYNCLINE_EFORKED, syncline_zone_request_early(bus, "forks"));
+        IS(SYNCLINE_EFORKED, syncline_writer_step(writer));
+        IS(SYNCLINE_EFORKED, syncline_writer_on_halt(writer, SYNCLINE_HALT_WAIT));
+        IS(SYNCLINE_EFORKED, syncline_writer_permit(writer, NULL));
+        syncline_halt_release(halt);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    IS(1, syncline_halt_holds(halt));
+    IS(SYNCLINE_EHALTED, syncline_zone_halt(bus, "forks", 0, &none));
+    syncline_halt_release(halt);
+    IS(0, syncline_zone_halt(bus, "forks", 1000000000, &halt));
+    syncline_halt_release(halt);
+    syncline_writer_close(writer);
+}
+
 int main(void) {
     syncline_bus *bus = connect_bus();
     tags_and_straddlers(bus);
     policies(bus);
     lockstep(bus);
+    hints(bus);
+    done(bus);
+    halts(bus);
+    halts_others(bus);
+    halts_and_forks(bus);
     syncline_bus_close(bus);
     puts("ok");
     return 0;

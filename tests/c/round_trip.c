@@ -32,6 +32,8 @@ AT(syncline_zone_options, click_ns, 24);
 AT(syncline_zone_options, keep_eras, 64);
 AT(syncline_edge, straddlers, 32);
 AT(syncline_edge, straddler_count, 40);
+AT(syncline_laggard, pid, 16);
+AT(syncline_late, pid, 12);
 AT(syncline_item, last_edge, 80);
 
 static struct sample make_sample(uint64_t number) {
@@ -260,6 +262,8 @@ static void forked(syncline_bus *bus) {
         IS(SYNCLINE_EFORKED, syncline_writer_edge_info(writer, 1, &edge));
         IS(SYNCLINE_EFORKED, syncline_reader_edge_info(synced_reader, 1, &edge));
         IS(SYNCLINE_EFORKED, syncline_era_edge(synced_reader, &edge));
+        IS(SYNCLINE_EFORKED, syncline_era_end(synced_reader));
+        IS(SYNCLINE_EFORKED, syncline_reader_request_early(reader));
         IS(SYNCLINE_EFORKED, syncline_zone_edge(bus, "forked", NULL, NULL));
         IS(SYNCLINE_EFORKED, syncline_message_copy(reader, &byte, 1));
         IS(SYNCLINE_EFORKED, syncline_message_era(reader, &number));

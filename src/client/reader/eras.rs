@@ -96,7 +96,7 @@ impl Reader {
     }
 
     /// Skips what is left of the era begun, and leaves it behind.
-    fn finish_era(&mut self) -> Result<()> {
+    pub(crate) fn finish_era(&mut self) -> Result<()> {
         if !self.unreleased {
             return Ok(());
         }

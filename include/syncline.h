@@ -139,6 +139,10 @@ struct syncline_laggard {
  * last, and for another failure. Valid as long as syncline_detail(). */
 int syncline_detail_laggard(size_t index, const struct syncline_laggard **laggard);
 
+/* If the last failure of this thread was SYNCLINE_EGONE: the oldest era that is still whole (0: no sealed one is), and the last sealed one.
+ * Either may be NULL. Returns 1; 0 for another failure. */
+int syncline_detail_gone(uint64_t *oldest, uint64_t *generation);
+
 /* ---- Types ------------------------------------------------------------------------------------------------------------------- */
 
 enum syncline_scalar {
@@ -262,7 +266,7 @@ struct syncline_zone_options {
     uint64_t every_bytes;   /* an edge whenever one writer has published so many bytes; 0: none. Not in lockstep */
     uint64_t deadline_ns;   /* lockstep only: how long the first permit waits for the last, in whole milliseconds; 0: 1 s */
     uint64_t keep_bytes;    /* history that each lane holds at least, unless its writer asks for a larger ring: up to 512 MiB; 0 */
-    uint32_t keep_eras;     /* sealed eras that stay to be had after their writers have gone: up to `eras` - 2; 0 */
+    uint32_t keep_eras;     /* sealed eras that stay to be had, at least, after their writers have gone: up to `eras` - 2; 0 */
     uint32_t zero;
 };
 
@@ -533,6 +537,9 @@ struct syncline_reader_options {
     uint32_t zone_writers, zone_eras, zone_subscriptions; /* as in struct syncline_writer_options */
     uint32_t zero;
     const struct syncline_zone_options *zone_options; /* NULL: the defaults, or what the zone has */
+    uint64_t start_era;  /* if not 0, start with this era and not as `oldest` says: one that is whole, or the one after the last sealed */
+    uint32_t markers;    /* 1, live only: the edges are handed out among the messages; then read with syncline_reader_wait_live() */
+    uint32_t early;      /* 1: waiting ends with SYNCLINE_EEARLY when somebody asks everybody to finish and commit now */
 };
 
 /* A message where it lies, valid until the next call that takes a message or begins an era, syncline_reader_release(), or the close.
@@ -566,7 +573,8 @@ struct syncline_closed {
 
 /* Joins the channels of a zone. When this returns, nothing that is published afterwards can be missed.
  * Errors: SYNCLINE_EMISMATCH: a channel has another type, or the zone another shape; SYNCLINE_EUNKNOWN: a channel does not exist, and
- * must; SYNCLINE_EINVALID: a bad name or type, no channels; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+ * must; SYNCLINE_EINVALID: a bad name or type, no channels, synced and with markers, or live in a zone that is SYNCLINE_REVOCABLE;
+ * SYNCLINE_EGONE: the era to start with is not to be had, see syncline_detail_gone(); SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
 int syncline_reader_open(syncline_bus *bus, const struct syncline_reader_options *options, syncline_reader **reader);
 
 /* The next message: if there is one now; spinning until there is (for a core of one's own: nothing is quicker); sleeping until there is.
@@ -574,10 +582,20 @@ int syncline_reader_open(syncline_bus *bus, const struct syncline_reader_options
  * Errors: SYNCLINE_ECLOSED, once for each lane whose writer has gone, after its last message: see syncline_reader_closed(); the reader goes
  * on with others, and with those to come. SYNCLINE_ECORRUPT for a lane that holds what no sound writer writes: it is given up.
  * SYNCLINE_EROLLEDBACK, of the last two: the open era of a zone that is SYNCLINE_REVOCABLE was rolled back; the reader goes on.
- * While the zone is halted there is nothing: messages and eras that are there wait for its end. */
+ * SYNCLINE_EEARLY, of the last two, if the reader wants to know: told once for each time.
+ * SYNCLINE_EINVALID: the reader has markers. While the zone is halted there is nothing: what is there waits for its end. */
 int syncline_reader_try(syncline_reader *reader, const struct syncline_message **message);
 int syncline_reader_spin(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
 int syncline_reader_wait(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
+
+/* For a live reader with markers: the next message or edge, if there is one now; sleeping until there is one. Returns 1 with one of the
+ * two, the other is NULL; 0 if there is neither in time. An edge comes after the last message of its era and before the first of the
+ * next. (In lockstep a message is in no era before that is sealed: there messages come just before their edge.) A reader that falls
+ * behind by more eras than the zone remembers is handed one edge for several: look at its number.
+ * Errors: as syncline_reader_wait(); SYNCLINE_EINVALID: a reader without markers. */
+int syncline_reader_try_live(syncline_reader *reader, const struct syncline_message **message, const struct syncline_edge **edge);
+int syncline_reader_wait_live(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message,
+                              const struct syncline_edge **edge);
 
 /* The next sealed era, for a synced reader; what is left of the one before is skipped. Returns 1; 0 if there is none in time.
  * Errors: as syncline_reader_try(); SYNCLINE_EINVALID: the reader is live. */
@@ -588,6 +606,18 @@ int syncline_reader_wait_era(syncline_reader *reader, int64_t timeout_ns, const 
 /* The next message of the era begun, in the order (channel, writer, position), the same for every reader. Returns 1; 0 after the last.
  * Errors: SYNCLINE_ECORRUPT, as above. */
 int syncline_era_next(syncline_reader *reader, const struct syncline_message **message);
+
+/* The era before the one that is being read. The reader goes on from there: its next era is that one again. Returns 1; 0 if the zone was
+ * halted meanwhile (the next era begun is the one before).
+ * Errors: SYNCLINE_EGONE: that is not whole any more, see syncline_detail_gone(); the reader goes on behind the era that was being read,
+ * which has ended. SYNCLINE_EINVALID: none is being read; else as syncline_reader_rewind(). */
+int syncline_era_previous(syncline_reader *reader, const struct syncline_era **era);
+
+/* Goes back (or on) to an era: the next one begun is this. Any that is still whole can be had, and the one after the last sealed. How far
+ * back that is: `keep_bytes` and `keep_eras` of the zone's options, and `eras`. The era that is being read ends.
+ * Errors: SYNCLINE_EGONE: it is not to be had, see syncline_detail_gone(); the reader is where it was. SYNCLINE_ETIMEOUT: a writer moved on
+ * over it again and again; SYNCLINE_EINVALID: the reader is live. */
+int syncline_reader_rewind(syncline_reader *reader, uint64_t era);
 
 /* Ends the era that is being read, and with it the present message: what is left of it is skipped, and syncline_zone_wait_done() waits for
  * this reader no longer. So does beginning the next era. Without one, does nothing. While the zone is halted it waits.

@@ -139,6 +139,11 @@ fn every_kind_of_edge_works() {
 }
 
 #[test]
+fn readers_go_back_and_see_edges() {
+    conforms("tests/c/past.c", Link::Shared);
+}
+
+#[test]
 fn the_static_library_links() {
     conforms("tests/c/round_trip.c", Link::Static);
 }

@@ -65,7 +65,7 @@ impl OwnedEdge {
 }
 
 /// Keeps an edge that was looked for in its handle, and gives C a pointer to it: 1, or 0 if there is none.
-fn show(kept: &mut Option<OwnedEdge>, edge: &mut *const CEdge, found: Option<Edge>) -> c_int {
+pub(super) fn show(kept: &mut Option<OwnedEdge>, edge: &mut *const CEdge, found: Option<Edge>) -> c_int {
     let Some(found) = found else { return 0 };
     *edge = kept.insert(OwnedEdge::new(found)).as_ptr();
     1

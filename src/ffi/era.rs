@@ -1,11 +1,11 @@
 //! Whole eras of a `syncline_reader`.
 
-use super::args::{self, handle, in_time, out};
+use super::args::{self, handle, in_time, invalid, out};
 use super::error::guard;
 use super::message::CMessage;
 use super::reader::{ReaderHandle, take};
 use crate::client::Reader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::ffi::c_int;
 use std::ptr;
 
@@ -19,6 +19,11 @@ pub struct CEra {
 }
 
 const _: () = assert!(size_of::<CEra>() == 16);
+
+/// The error that says that no era is being read.
+pub(super) fn none_begun() -> Error {
+    invalid("no era is being read: begin one first")
+}
 
 /// What all functions that begin an era have in common.
 ///
@@ -82,6 +87,36 @@ pub unsafe extern "C" fn syncline_reader_wait_era(
 ) -> c_int {
     // SAFETY: passed on to our caller.
     unsafe { begin(reader, era, |reader| in_time(reader.wait_for(args::timeout(timeout_ns), Reader::begin_next_era))) }
+}
+
+/// The era before the one begun.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_era_previous(reader: *mut ReaderHandle, era: *mut *const CEra) -> c_int {
+    let previous = |reader: &mut Reader| {
+        reader.check_synced()?;
+        let Some(number) = reader.era_begun() else { return Err(none_begun()) };
+        reader.rewind(number - 1)?;
+        reader.begin_next_era()
+    };
+    // SAFETY: passed on to our caller.
+    unsafe { begin(reader, era, previous) }
+}
+
+/// Goes back (or on) to an era.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_reader_rewind(reader: *mut ReaderHandle, era: u64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let reader = unsafe { handle(reader, "reader")? };
+        reader.release();
+        reader.reader.rewind(era).map(|()| 0)
+    })
 }
 
 /// The next message of the era begun.

@@ -1,6 +1,6 @@
 //! Errors on their way to C: a negative code now, the text when it is asked for.
 
-use super::args::out;
+use super::args::{out, wanted};
 use crate::error::{Code, Error, Laggard, Result};
 use std::any::Any;
 use std::cell::RefCell;
@@ -136,6 +136,30 @@ pub unsafe extern "C" fn syncline_detail_laggard(index: usize, laggard: *mut *co
         let found = LAST.try_with(|last| find(&mut last.borrow_mut())).ok().flatten();
         *laggard = found.unwrap_or(ptr::null());
         Ok(c_int::from(found.is_some()))
+    })
+}
+
+/// What is to be had instead of the era that the last failed call of this thread is about.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_detail_gone(oldest: *mut u64, generation: *mut u64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls; NULL says that nobody wants to know.
+        let places = unsafe { (wanted(oldest, "oldest")?, wanted(generation, "generation")?) };
+        let find = |last: &Option<Last>| match last.as_ref()?.error {
+            Error::Gone { oldest, generation, .. } => Some((oldest.unwrap_or(0), generation)),
+            _ => None,
+        };
+        let Some(found) = LAST.try_with(|last| find(&last.borrow())).ok().flatten() else { return Ok(0) };
+        if let Some(oldest) = places.0 {
+            *oldest = found.0;
+        }
+        if let Some(generation) = places.1 {
+            *generation = found.1;
+        }
+        Ok(1)
     })
 }
 

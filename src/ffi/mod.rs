@@ -20,6 +20,7 @@ mod era;
 mod error;
 mod halt;
 mod listing;
+mod live;
 mod message;
 mod publish;
 mod reader;

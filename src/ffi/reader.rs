@@ -6,7 +6,7 @@
 use super::args::{self, Growing, array, handle, in_time, invalid, out, shared, text};
 use super::bus::BusHandle;
 use super::edge::OwnedEdge;
-use super::era::CEra;
+use super::era::{CEra, none_begun};
 use super::error::{c_text, coded, free, guard};
 use super::message::{CMessage, Origins};
 use super::types::{self, CType};
@@ -65,11 +65,14 @@ pub struct ReaderOptions {
     zone_subscriptions: u32,
     zero: u32,
     zone_options: *const CZoneOptions,
+    start_era: u64,
+    markers: u32,
+    early: u32,
 }
 
 const _: () = {
     assert!(size_of::<CClosed>() == 24);
-    assert!(size_of::<CChannel>() == 16 && size_of::<ReaderOptions>() == 72);
+    assert!(size_of::<CChannel>() == 16 && size_of::<ReaderOptions>() == 88);
 };
 
 // SAFETY: `repr(C)`, the size first, no padding, pointers and integers.
@@ -108,7 +111,7 @@ impl ReaderHandle {
 
     /// Makes `taken` the present message.
     #[inline(always)]
-    fn hold(&mut self, taken: Taken) -> *const CMessage {
+    pub(super) fn hold(&mut self, taken: Taken) -> *const CMessage {
         let origin = self.origins.of(taken.lane, self.reader.lane_info(&taken));
         self.message = CMessage::new(&taken, self.reader.payload_pointer(&taken), origin);
         self.held = Some(taken);
@@ -123,7 +126,7 @@ impl ReaderHandle {
     /// The number of the era that is being read.
     pub(super) fn begun(&self) -> Result<u64> {
         self.reader.check_synced()?;
-        self.reader.era_begun().ok_or_else(|| invalid("no era is being read: begin one first"))
+        self.reader.era_begun().ok_or_else(none_begun)
     }
 
     /// Keeps what `SYNCLINE_ECLOSED` is about.
@@ -174,7 +177,17 @@ pub unsafe extern "C" fn syncline_reader_open(
                 None => builder.any(name),
             };
         }
-        builder = builder.start(if options.oldest == 0 { Start::Latest } else { Start::Oldest });
+        builder = builder.start(match (options.start_era, options.oldest) {
+            (0, 0) => Start::Latest,
+            (0, _) => Start::Oldest,
+            (era, _) => Start::Era(era),
+        });
+        if options.markers != 0 {
+            builder = builder.markers();
+        }
+        if options.early != 0 {
+            builder = builder.early();
+        }
         if options.synced != 0 {
             builder = builder.synced();
         }

@@ -73,6 +73,11 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_zone_wait_done(bus, NULL, 1, 0));
     FAILS(SYNCLINE_EINVALID, syncline_detail_laggard(0, NULL), "laggard");
     IS(SYNCLINE_EINVALID, syncline_era_end(NULL));
+    IS(SYNCLINE_EINVALID, syncline_era_previous(NULL, &era));
+    IS(SYNCLINE_EINVALID, syncline_reader_rewind(NULL, 1));
+    IS(SYNCLINE_EINVALID, syncline_reader_try_live(NULL, &message, &edge));
+    IS(SYNCLINE_EINVALID, syncline_reader_wait_live(NULL, 0, &message, &edge));
+    FAILS(SYNCLINE_EINVALID, syncline_detail_gone((uint64_t *)1, NULL), "oldest");
     IS(SYNCLINE_EINVALID, syncline_reader_request_early(NULL));
     IS(SYNCLINE_EINVALID, syncline_zone_edge(NULL, "x", NULL, NULL));
     IS(SYNCLINE_EINVALID, syncline_zone_edge(bus, NULL, NULL, NULL));
@@ -392,6 +397,39 @@ static void halts(syncline_bus *bus) {
     syncline_writer_close(writer);
 }
 
+static void past_and_markers(syncline_bus *bus) {
+    struct syncline_channel channel = {"bytes", NULL};
+    struct syncline_reader_options options = {.size = sizeof options, .zone = "bad past", .name = "r", .channels = &channel,
+                                              .channel_count = 1, .synced = 1, .markers = 1};
+    struct syncline_zone_options revocable = {.size = sizeof revocable, .pace = SYNCLINE_REVOCABLE};
+    syncline_reader *reader, *none, *live;
+    const struct syncline_message *message;
+    const struct syncline_edge *edge;
+    const struct syncline_era *era;
+    FAILS(SYNCLINE_EINVALID, syncline_reader_open(bus, &options, &none), "both synced and with markers");
+    CHECK(none == NULL);
+    options.markers = 0;
+    options.start_era = 2;
+    FAILS(SYNCLINE_EGONE, syncline_reader_open(bus, &options, &none), "era 2");
+    CHECK(none == NULL);
+    options.start_era = 1;
+    IS(0, syncline_reader_open(bus, &options, &reader));
+    live = open_reader(bus, "bad past", "bytes", 0);
+    FAILS(SYNCLINE_EINVALID, syncline_era_previous(reader, &era), "begin one first");
+    FAILS(SYNCLINE_EINVALID, syncline_era_previous(live, &era), "live");
+    FAILS(SYNCLINE_EINVALID, syncline_reader_rewind(live, 1), "live");
+    FAILS(SYNCLINE_EINVALID, syncline_reader_try_live(live, &message, &edge), "markers");
+    FAILS(SYNCLINE_EINVALID, syncline_reader_wait_live(reader, -1, &message, &edge), "markers");
+    IS(SYNCLINE_EINVALID, syncline_reader_try_live(live, NULL, &edge));
+    IS(SYNCLINE_EINVALID, syncline_reader_try_live(live, &message, NULL));
+    IS(SYNCLINE_EINVALID, syncline_era_previous(reader, NULL));
+    syncline_reader_close(live);
+    syncline_reader_close(reader);
+    options = (struct syncline_reader_options){.size = sizeof options, .zone = "bad revocable", .name = "r", .channels = &channel,
+                                               .channel_count = 1, .zone_options = &revocable};
+    IS(SYNCLINE_EINVALID, syncline_reader_open(bus, &options, &none));
+}
+
 static void reading(syncline_bus *bus) {
     syncline_writer *writer = open_writer(bus, "reading", "w");
     syncline_lane lane = open_lane(writer, "bytes", NULL);
@@ -438,6 +476,7 @@ int main(void) {
     loans_and_batches(bus);
     edges(bus);
     halts(bus);
+    past_and_markers(bus);
     reading(bus);
     syncline_bus_close(bus);
     puts("ok");

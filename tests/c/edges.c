@@ -6,29 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Publishes one byte. */
-static void say(syncline_writer *writer, syncline_lane lane, char byte) {
-    IS(0, syncline_writer_publish(writer, lane, &byte, 1));
-}
-
-/* The messages of the era begun are these bytes. */
-static void era_has(syncline_reader *reader, const char *bytes) {
-    const struct syncline_message *message;
-    for (; *bytes; bytes++) {
-        IS(1, syncline_era_next(reader, &message));
-        CHECK(message->len == 1 && *(const char *)message->data == *bytes);
-    }
-    IS(0, syncline_era_next(reader, &message));
-}
-
-/* The next era is sealed already, has this number and these bytes. */
-static void next_era_has(syncline_reader *reader, uint64_t number, const char *bytes) {
-    const struct syncline_era *era;
-    IS(1, syncline_reader_try_era(reader, &era));
-    CHECK(era->number == number && era->merged == 0);
-    era_has(reader, bytes);
-}
-
 /* The era that is being read was sealed for this reason. */
 #define ERA_IS_BY(reader_, reason_) CHECK((IS(1, syncline_era_edge(reader_, &by)), by->reason == (reason_)))
 static const struct syncline_edge *by;

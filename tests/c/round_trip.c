@@ -28,6 +28,7 @@ AT(syncline_presence, uid, 36);
 /* Version 2. */
 AT(syncline_writer_options, zone_options, 48);
 AT(syncline_reader_options, zone_options, 64);
+AT(syncline_reader_options, early, 84);
 AT(syncline_zone_options, click_ns, 24);
 AT(syncline_zone_options, keep_eras, 64);
 AT(syncline_edge, straddlers, 32);
@@ -263,6 +264,10 @@ static void forked(syncline_bus *bus) {
         IS(SYNCLINE_EFORKED, syncline_reader_edge_info(synced_reader, 1, &edge));
         IS(SYNCLINE_EFORKED, syncline_era_edge(synced_reader, &edge));
         IS(SYNCLINE_EFORKED, syncline_era_end(synced_reader));
+        IS(SYNCLINE_EFORKED, syncline_era_previous(synced_reader, &era));
+        IS(SYNCLINE_EFORKED, syncline_reader_rewind(synced_reader, 1));
+        IS(SYNCLINE_EFORKED, syncline_reader_try_live(reader, &message, &edge));
+        IS(SYNCLINE_EFORKED, syncline_reader_wait_live(reader, -1, &message, &edge));
         IS(SYNCLINE_EFORKED, syncline_reader_request_early(reader));
         IS(SYNCLINE_EFORKED, syncline_zone_edge(bus, "forked", NULL, NULL));
         IS(SYNCLINE_EFORKED, syncline_message_copy(reader, &byte, 1));

@@ -23,7 +23,8 @@
  * OVERVIEW
  *   bus       a connection to the broker (`syncline broker`), which is asked when something is opened or closed. Messages and edges
  *             do not pass through it, and go on without it.
- *   zone      channels and writers that share one edge, by name. Made with its first writer or reader, gone with the last.
+ *   zone      channels and writers that share one edge, by name. Made with its first writer or reader, gone with the last; or made
+ *             and removed by syncline_zone_create() and syncline_zone_remove().
  *   channel   a named stream of messages of one declared type.
  *   writer    one participant that publishes into a zone. It has one lane (a ring of memory) in each channel it publishes to.
  *   commit    what makes one message, or a whole batch over several lanes, visible at once.
@@ -270,6 +271,15 @@ struct syncline_zone_options {
     uint32_t zero;
 };
 
+/* Makes the zone, if it is not there, and lets it stay when nobody is in it, until it is removed or the broker ends. `options` may be NULL.
+ * Errors: SYNCLINE_EINVALID: a bad name, or options that do not go together; SYNCLINE_EMISMATCH: it was made with others;
+ * SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+int syncline_zone_create(syncline_bus *bus, const char *zone, const struct syncline_zone_options *options);
+
+/* Lets the zone go as soon as nobody is in it, with all that it keeps.
+ * Errors: SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_ENOBROKER. */
+int syncline_zone_remove(syncline_bus *bus, const char *zone);
+
 /* ---- Edges ------------------------------------------------------------------------------------------------------------------- */
 
 /* Why an edge passed. */
@@ -324,21 +334,31 @@ enum syncline_kind { SYNCLINE_CHANNEL = 1, SYNCLINE_WRITER, SYNCLINE_READER, SYN
 
 /* A zone, or something in it. Members that a kind does not have are 0 or NULL. */
 struct syncline_item {
-    uint32_t kind;                    /* enum syncline_kind */
-    uint32_t uid;                     /* writer, reader: its user */
-    int32_t pid;                      /* writer, reader: its process */
-    uint32_t writer;                  /* writer: its row, the number that its messages carry */
-    const char *zone;                 /* all: the zone's name */
-    const char *name;                 /* all: its own name */
-    const struct syncline_type *type; /* channel: NULL while nobody has declared one */
-    const char *const *channels;      /* writer: the channels that it has lanes in; reader: those that it subscribes to */
+    uint32_t kind;                               /* enum syncline_kind */
+    uint32_t uid;                                /* writer, reader: its user */
+    int32_t pid;                                 /* writer, reader: its process */
+    uint32_t writer;                             /* writer: its row, the number that its messages carry */
+    const char *zone;                            /* all: the zone's name */
+    const char *name;                            /* all: its own name */
+    const struct syncline_type *type;            /* channel: NULL while nobody has declared one */
+    const char *const *channels;                 /* writer: those that it has lanes in; reader: those that it subscribes to */
     uint32_t channel_count;
-    uint32_t lanes;                   /* channel: of the writers in it; writer, reader: its own */
-    uint32_t subscribers;             /* channel: readers of it */
-    uint32_t synced;                  /* reader: 1 if it reads whole eras */
-    uint64_t bytes;                   /* zone: of all its segments; channel, writer: of its lanes */
-    uint64_t generation;              /* zone: its last sealed era */
-    const struct syncline_edge *last_edge; /* zone: what is on record of that; NULL: there is none yet */
+    uint32_t lanes;                              /* channel: of the writers in it; writer, reader: its own */
+    uint32_t subscribers;                        /* channel: readers of it */
+    uint32_t synced;                             /* reader: 1 if it reads whole eras */
+    uint64_t bytes;                              /* zone: of all its segments; channel, writer: of its lanes */
+    uint64_t generation;                         /* zone: its last sealed era */
+    const struct syncline_edge *last_edge;       /* zone: what is on record of that; NULL: there is none yet */
+    const struct syncline_zone_options *options; /* zone: how it was made, defaults included */
+    uint64_t taken;                              /* reader: the last era that it has done with; counts if it takes eras */
+    uint32_t takes_eras;                         /* reader: 1 if it does: synced, or live with markers */
+    uint32_t created;                            /* zone: 1 if it stays when nobody is in it */
+    uint32_t halted;                             /* zone: 1 if it is */
+    uint32_t kept;                               /* channel: lanes of writers that have gone, which new readers still get */
+    uint32_t open_batch;                         /* writer: 1 if it has one */
+    uint32_t straddles;                          /* writer: over how many edges in a row, up to the last, it had one; lockstep: was late */
+    uint32_t permits;                            /* writer: lockstep: 1 if it has given its permit for the open era */
+    uint32_t zero;
 };
 
 /* Takes a list of all zones, and in each its channels, writers and readers.
@@ -478,6 +498,12 @@ int syncline_writer_edge_info(syncline_writer *writer, uint64_t era, const struc
  * Errors: SYNCLINE_EINVALID: the zone is not in lockstep, this writer has given its permit for the open era already, or a batch or loan
  * is open. */
 int syncline_writer_permit(syncline_writer *writer, uint64_t *era);
+
+/* Zones that are SYNCLINE_REVOCABLE: drops all that everybody has published since the last edge. Readers never knew. The other writers
+ * are told SYNCLINE_EROLLEDBACK by their next call, and so are readers that wait. Not during a batch or a loan.
+ * Errors: SYNCLINE_EINVALID: the zone is not revocable, this writer has given its permit for the open era, the edge has begun, or a batch
+ * or loan is open; SYNCLINE_EHALTED. */
+int syncline_writer_roll_back_era(syncline_writer *writer);
 
 /* Waits until every reader has done with `era`; as syncline_zone_wait_done(), but needs no broker.
  * Errors: SYNCLINE_ELAGGARDS. */

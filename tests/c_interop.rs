@@ -144,6 +144,11 @@ fn readers_go_back_and_see_edges() {
 }
 
 #[test]
+fn zones_are_made_listed_and_rolled_back() {
+    conforms("tests/c/zones.c", Link::Shared);
+}
+
+#[test]
 fn the_static_library_links() {
     conforms("tests/c/round_trip.c", Link::Static);
 }

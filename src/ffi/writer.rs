@@ -243,6 +243,20 @@ pub unsafe extern "C" fn syncline_writer_permit(writer: *mut WriterHandle, era: 
     unsafe { seal(writer, era, Writer::permit) }
 }
 
+/// Drops what is not sealed, for everybody.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_roll_back_era(writer: *mut WriterHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.check_idle()?;
+        writer.writer.roll_back_era().map(|()| 0)
+    })
+}
+
 /// What edges and permits have in common.
 ///
 /// # Safety

@@ -55,6 +55,11 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_writer_edge_tagged(NULL, 1, &number));
     IS(SYNCLINE_EINVALID, syncline_writer_edge_info(NULL, 1, &edge));
     IS(SYNCLINE_EINVALID, syncline_writer_permit(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_zone_create(NULL, "x", NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_create(bus, NULL, NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_remove(NULL, "x"));
+    IS(SYNCLINE_EINVALID, syncline_zone_remove(bus, NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_roll_back_era(NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_wait_done(NULL, 1, 0));
     IS(SYNCLINE_EINVALID, syncline_writer_request_early(NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_early_requested(NULL));
@@ -167,6 +172,15 @@ static void zone_options(syncline_bus *bus) {
     zone.every_commits = 0;
     IS(0, syncline_writer_open(bus, &options, &none)); /* whatever it has */
     FAILS(SYNCLINE_EINVALID, syncline_writer_permit(none, NULL), "lockstep");
+    FAILS(SYNCLINE_EINVALID, syncline_writer_roll_back_era(none), "revocable");
+    zone.every_commits = 11;
+    FAILS(SYNCLINE_EMISMATCH, syncline_zone_create(bus, "zone options", &zone), "10");
+    zone.pace = 4;
+    FAILS(SYNCLINE_EINVALID, syncline_zone_create(bus, "another", &zone), "no pace");
+    FAILS(SYNCLINE_EINVALID, syncline_zone_create(bus, "\n", NULL), "control");
+    FAILS(SYNCLINE_EUNKNOWN, syncline_zone_remove(bus, "nowhere"), "nowhere");
+    IS(SYNCLINE_EINVALID, syncline_zone_remove(bus, ""));
+    zone = (struct syncline_zone_options){.size = sizeof zone};
     syncline_writer_close(none);
     syncline_writer_close(writer);
 
@@ -176,6 +190,7 @@ static void zone_options(syncline_bus *bus) {
     FAILS(SYNCLINE_EINVALID, syncline_writer_edge(writer, NULL), "call permit");
     IS(0, syncline_batch_begin(writer));
     FAILS(SYNCLINE_EINVALID, syncline_writer_permit(writer, NULL), "a batch is open");
+    FAILS(SYNCLINE_EINVALID, syncline_writer_roll_back_era(writer), "a batch is open");
     IS(0, syncline_batch_roll_back(writer));
     IS(0, syncline_writer_permit(writer, NULL));
     FAILS(SYNCLINE_EINVALID, syncline_writer_permit(writer, NULL), "found a second");

@@ -36,6 +36,8 @@ AT(syncline_edge, straddler_count, 40);
 AT(syncline_laggard, pid, 16);
 AT(syncline_late, pid, 12);
 AT(syncline_item, last_edge, 80);
+AT(syncline_item, taken, 96);
+AT(syncline_item, permits, 128);
 
 static struct sample make_sample(uint64_t number) {
     return (struct sample){number, {0, (float)number / 2, 0}, 7};
@@ -231,7 +233,7 @@ static void around(syncline_bus *bus) {
 
 /* What is open at a fork is the parent's: the child is told so, whatever state it is in, and the parent goes on with it. */
 static void forked(syncline_bus *bus) {
-    syncline_writer *writer = open_writer(bus, "forked", "w");
+    syncline_writer *writer = open_writer(bus, "forked", "w"), *other = open_writer(bus, "forked", "other");
     syncline_lane lane = open_lane(writer, "bytes", NULL);
     syncline_reader *reader = open_reader(bus, "forked", "bytes", 0), *synced_reader = open_reader(bus, "forked", "bytes", 1);
     const struct syncline_message *message;
@@ -270,6 +272,9 @@ static void forked(syncline_bus *bus) {
         IS(SYNCLINE_EFORKED, syncline_reader_wait_live(reader, -1, &message, &edge));
         IS(SYNCLINE_EFORKED, syncline_reader_request_early(reader));
         IS(SYNCLINE_EFORKED, syncline_zone_edge(bus, "forked", NULL, NULL));
+        IS(SYNCLINE_EFORKED, syncline_zone_create(bus, "forked", NULL));
+        IS(SYNCLINE_EFORKED, syncline_zone_remove(bus, "forked"));
+        IS(SYNCLINE_EFORKED, syncline_writer_roll_back_era(other));
         IS(SYNCLINE_EFORKED, syncline_message_copy(reader, &byte, 1));
         IS(SYNCLINE_EFORKED, syncline_message_era(reader, &number));
         IS(SYNCLINE_EFORKED, syncline_reader_try(reader, &message));
@@ -295,6 +300,7 @@ static void forked(syncline_bus *bus) {
     }
     syncline_reader_close(synced_reader);
     syncline_reader_close(reader);
+    syncline_writer_close(other);
     syncline_writer_close(writer);
 }
 

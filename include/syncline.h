@@ -6,7 +6,7 @@
  * CAVEATS
  *   - `message->data` points into memory that the writer's process can write. Reading it in place is the decision to trust that
  *     process; syncline_message_copy() is the way that is safe whatever the writer does. See there.
- *   - A writer, reader, watch or listing belongs to one thread at a time. A bus may be used by any number of threads at once.
+ *   - A writer, reader, watch, listing or halt belongs to one thread at a time. A bus may be used by any number of threads at once.
  *   - Nothing survives fork(): see "Threads and fork".
  *   - A reader that stops taking messages holds up the writers of its channels: they get SYNCLINE_EFULL. Close what you do not read.
  *   - No function may be called from a signal handler. A signal does not end a wait: use timeouts and look at your own flag.
@@ -23,11 +23,15 @@
  * OVERVIEW
  *   bus       a connection to the broker (`syncline broker`), which is asked when something is opened or closed. Messages and edges
  *             do not pass through it, and go on without it.
- *   zone      channels and writers that share one edge, by name. Made with its first writer or reader, gone with the last.
+ *   zone      channels and writers that share one edge, by name. Made with its first writer or reader, gone with the last; or made
+ *             and removed by syncline_zone_create() and syncline_zone_remove().
  *   channel   a named stream of messages of one declared type.
  *   writer    one participant that publishes into a zone. It has one lane (a ring of memory) in each channel it publishes to.
  *   commit    what makes one message, or a whole batch over several lanes, visible at once.
  *   edge      what seals an era: all that all writers of the zone have committed since the edge before, visible at once.
+ *             A participant asks for it, or it comes by itself as the zone's options say. It is on record, and may carry a tag.
+ *   lockstep  a kind of zone whose edge passes when every writer has given its permit.
+ *   halt      a zone made to stand still between two messages, for as long as one holds it.
  *   reader    reads several channels of one zone: live (each message as soon as it is committed) or synced (whole sealed eras, in
  *             the same order for every reader).
  *
@@ -54,8 +58,8 @@
  *   In a child of fork() every handle made before answers SYNCLINE_EFORKED: the child shares none of its memory. Closing it there
  *   frees the child's copy and leaves the parent's alone; pointers into messages and loans must not be used there. To daemonise, fork
  *   first and connect afterwards, or close and connect anew in the child. exec() needs nothing: descriptors are close-on-exec.
- *   Readers and writers keep what they need of the bus: it may be closed before them. No thread is started and no signal
- *   handler installed.
+ *   Readers, writers and halts keep what they need of the bus: it may be closed before them. No signal handler is installed, and no
+ *   thread is started but the one that a halt has while it lasts.
  *
  * LIFETIMES AND GROWTH
  *   Structs that you fill in begin with `size`; set it to their sizeof, zero the rest (0 and NULL mean the default), so that a program
@@ -123,6 +127,22 @@ const char *syncline_strerror(int code);
 /* What the last failed call of this thread has to say; "" if none failed yet; never NULL. Valid until the next call that fails
  * in this thread. Calls that succeed leave it alone. */
 const char *syncline_detail(void);
+
+/* A reader that has not done with an era. */
+struct syncline_laggard {
+    const char *name; /* "" if the broker could not be asked; then there is one for each process */
+    uint64_t taken;   /* the last era that it has done with */
+    int32_t pid;
+    uint32_t zero;
+};
+
+/* If the last failure of this thread was SYNCLINE_ELAGGARDS: the readers that it is about, by `index` from 0. Returns 1; 0 beyond the
+ * last, and for another failure. Valid as long as syncline_detail(). */
+int syncline_detail_laggard(size_t index, const struct syncline_laggard **laggard);
+
+/* If the last failure of this thread was SYNCLINE_EGONE: the oldest era that is still whole (0: no sealed one is), and the last sealed one.
+ * Either may be NULL. Returns 1; 0 for another failure. */
+int syncline_detail_gone(uint64_t *oldest, uint64_t *generation);
 
 /* ---- Types ------------------------------------------------------------------------------------------------------------------- */
 
@@ -224,6 +244,88 @@ int syncline_bus_wait_readers(syncline_bus *bus, const char *zone, const char *c
 /* Closes the connection; what was opened through it lives on. NULL is fine. */
 void syncline_bus_close(syncline_bus *bus);
 
+/* ---- Zone -------------------------------------------------------------------------------------------------------------------- */
+
+/* What the edges of a zone wait for. */
+enum syncline_pace {
+    SYNCLINE_FREE = 1,  /* for nobody: an edge takes what is committed */
+    SYNCLINE_LOCKSTEP,  /* for the permit of every writer (syncline_writer_permit()), at most until a deadline */
+    SYNCLINE_REVOCABLE  /* the same, and the open era can be rolled back. Such a zone refuses live readers */
+};
+
+/* How a zone is made, when it is not there yet. 0: the default, or what the zone has. One that is there refuses anything else than it has
+ * (SYNCLINE_EMISMATCH). Edges that come by themselves are run by whoever commits, and the heartbeat by the broker; without a broker
+ * by the zone's writers. */
+struct syncline_zone_options {
+    size_t size;            /* sizeof(struct syncline_zone_options) */
+    uint32_t writers;       /* the most writers at a time: 1 to 1024; 64 */
+    uint32_t eras;          /* eras that the zone remembers: a power of two, 4 to 4096; 64, or what keep_eras needs */
+    uint32_t subscriptions; /* the most subscriptions (reader x lane): 1 to 65536; 1024 */
+    uint32_t pace;          /* enum syncline_pace; SYNCLINE_FREE */
+    uint64_t click_ns;      /* heartbeat: an edge so often, in whole milliseconds (1 at least); 0: none. Not in lockstep */
+    uint64_t every_commits; /* an edge after so many commits of one writer; 0: none. Not in lockstep */
+    uint64_t every_bytes;   /* an edge whenever one writer has published so many bytes; 0: none. Not in lockstep */
+    uint64_t deadline_ns;   /* lockstep only: how long the first permit waits for the last, in whole milliseconds; 0: 1 s */
+    uint64_t keep_bytes;    /* history that each lane holds at least, unless its writer asks for a larger ring: up to 512 MiB; 0 */
+    uint32_t keep_eras;     /* sealed eras that stay to be had, at least, after their writers have gone: up to `eras` - 2; 0 */
+    uint32_t zero;
+};
+
+/* Makes the zone, if it is not there, and lets it stay when nobody is in it, until it is removed or the broker ends. `options` may be NULL.
+ * Errors: SYNCLINE_EINVALID: a bad name, or options that do not go together; SYNCLINE_EMISMATCH: it was made with others;
+ * SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+int syncline_zone_create(syncline_bus *bus, const char *zone, const struct syncline_zone_options *options);
+
+/* Lets the zone go as soon as nobody is in it, with all that it keeps.
+ * Errors: SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_ENOBROKER. */
+int syncline_zone_remove(syncline_bus *bus, const char *zone);
+
+/* ---- Edges ------------------------------------------------------------------------------------------------------------------- */
+
+/* Why an edge passed. */
+enum syncline_reason {
+    SYNCLINE_REASON_EXACT = 1, /* a participant asked for it, just there */
+    SYNCLINE_REASON_COMMITS,   /* a writer had made as many commits as the zone's options say */
+    SYNCLINE_REASON_BYTES,     /* a writer had published as many bytes as they say */
+    SYNCLINE_REASON_CLICK,     /* the zone's heartbeat */
+    SYNCLINE_REASON_PERMITS,   /* lockstep: every writer had given its permit */
+    SYNCLINE_REASON_DEADLINE,  /* lockstep: the deadline had passed, or syncline_zone_edge() was called, and some were late */
+    SYNCLINE_REASON_REST       /* the broker sealed what was left by writers that are gone, or finished an edge left half-done */
+};
+
+/* What is on record of a sealed era: decided once, the same for everybody. A handle keeps the last one that it gave: valid until the next
+ * that it gives, or the close. */
+struct syncline_edge {
+    uint64_t era;               /* the era that the edge sealed */
+    uint64_t time_ns;           /* when, on CLOCK_MONOTONIC, in whole microseconds */
+    uint64_t tag;               /* the tag that it carried; 0 if none */
+    uint32_t has_tag;           /* 1 if it carried one */
+    uint32_t reason;            /* enum syncline_reason, or a later one */
+    const uint32_t *straddlers; /* rows of the writers that had a batch open, which is in a later era; if the reason is
+                                   SYNCLINE_REASON_DEADLINE, of those that were late. NULL if there are none */
+    uint32_t straddler_count;
+    uint32_t zero;
+};
+
+/* One word for a number of enum syncline_reason; "unknown" for others; never NULL. Static. */
+const char *syncline_reason_name(uint32_t reason);
+
+/* An exact edge, run by the broker for somebody who has no writer in the zone. `tag` NULL: none. In lockstep: an edge that waits for no
+ * more permits. `era` (may be NULL) gets the number of the era that it sealed.
+ * Errors: SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_EHALTED; SYNCLINE_EINVALID: a tag in lockstep, where edges carry none;
+ * SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_ENOBROKER. */
+int syncline_zone_edge(syncline_bus *bus, const char *zone, const uint64_t *tag, uint64_t *era);
+
+/* Asks everybody in the zone to finish what they are at and commit now: writers find it with their next commit or step
+ * (syncline_writer_early_requested()), and readers that want to know while they wait (`early` of their options).
+ * Errors: SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_ENOBROKER. */
+int syncline_zone_request_early(syncline_bus *bus, const char *zone);
+
+/* Waits until every reader that has joined and takes eras (synced, or live with markers) has done with `era`: has begun a later one,
+ * ended it (syncline_era_end()), or gone. With no such reader it returns at once, whatever the era.
+ * Errors: SYNCLINE_ELAGGARDS: some have not in time, see syncline_detail_laggard(); SYNCLINE_EUNKNOWN: no such zone; SYNCLINE_ENOBROKER. */
+int syncline_zone_wait_done(syncline_bus *bus, const char *zone, uint64_t era, int64_t timeout_ns);
+
 /* ---- What there is ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct syncline_listing syncline_listing;
@@ -232,20 +334,31 @@ enum syncline_kind { SYNCLINE_CHANNEL = 1, SYNCLINE_WRITER, SYNCLINE_READER, SYN
 
 /* A zone, or something in it. Members that a kind does not have are 0 or NULL. */
 struct syncline_item {
-    uint32_t kind;                    /* enum syncline_kind */
-    uint32_t uid;                     /* writer, reader: its user */
-    int32_t pid;                      /* writer, reader: its process */
-    uint32_t writer;                  /* writer: its row, the number that its messages carry */
-    const char *zone;                 /* all: the zone's name */
-    const char *name;                 /* all: its own name */
-    const struct syncline_type *type; /* channel: NULL while nobody has declared one */
-    const char *const *channels;      /* writer: the channels that it has lanes in; reader: those that it subscribes to */
+    uint32_t kind;                               /* enum syncline_kind */
+    uint32_t uid;                                /* writer, reader: its user */
+    int32_t pid;                                 /* writer, reader: its process */
+    uint32_t writer;                             /* writer: its row, the number that its messages carry */
+    const char *zone;                            /* all: the zone's name */
+    const char *name;                            /* all: its own name */
+    const struct syncline_type *type;            /* channel: NULL while nobody has declared one */
+    const char *const *channels;                 /* writer: those that it has lanes in; reader: those that it subscribes to */
     uint32_t channel_count;
-    uint32_t lanes;                   /* channel: of the writers in it; writer, reader: its own */
-    uint32_t subscribers;             /* channel: readers of it */
-    uint32_t synced;                  /* reader: 1 if it reads whole eras */
-    uint64_t bytes;                   /* zone: of all its segments; channel, writer: of its lanes */
-    uint64_t generation;              /* zone: its last sealed era */
+    uint32_t lanes;                              /* channel: of the writers in it; writer, reader: its own */
+    uint32_t subscribers;                        /* channel: readers of it */
+    uint32_t synced;                             /* reader: 1 if it reads whole eras */
+    uint64_t bytes;                              /* zone: of all its segments; channel, writer: of its lanes */
+    uint64_t generation;                         /* zone: its last sealed era */
+    const struct syncline_edge *last_edge;       /* zone: what is on record of that; NULL: there is none yet */
+    const struct syncline_zone_options *options; /* zone: how it was made, defaults included */
+    uint64_t taken;                              /* reader: the last era that it has done with; counts if it takes eras */
+    uint32_t takes_eras;                         /* reader: 1 if it does: synced, or live with markers */
+    uint32_t created;                            /* zone: 1 if it stays when nobody is in it */
+    uint32_t halted;                             /* zone: 1 if it is */
+    uint32_t kept;                               /* channel: lanes of writers that have gone, which new readers still get */
+    uint32_t open_batch;                         /* writer: 1 if it has one */
+    uint32_t straddles;                          /* writer: over how many edges in a row, up to the last, it had one; lockstep: was late */
+    uint32_t permits;                            /* writer: lockstep: 1 if it has given its permit for the open era */
+    uint32_t zero;
 };
 
 /* Takes a list of all zones, and in each its channels, writers and readers.
@@ -284,36 +397,15 @@ int syncline_watch_next(syncline_watch *watch, int64_t timeout_ns, const struct 
 /* Ends the watch. NULL is fine. */
 void syncline_watch_close(syncline_watch *watch);
 
-/* ---- Zone -------------------------------------------------------------------------------------------------------------------- */
-
-/* What the edges of a zone wait for. */
-enum syncline_pace {
-    SYNCLINE_FREE = 1,  /* for nobody: an edge takes what is committed */
-    SYNCLINE_LOCKSTEP,  /* for the permit of every writer (syncline_writer_permit()), at most until a deadline */
-    SYNCLINE_REVOCABLE  /* the same, and the open era can be rolled back. Such a zone refuses live readers */
-};
-
-/* How a zone is made, when it is not there yet. 0: the default, or what the zone has. One that is there refuses anything else than it has
- * (SYNCLINE_EMISMATCH). Edges that come by themselves are run by whoever commits, and the heartbeat by the broker; without a broker
- * by the zone's writers. */
-struct syncline_zone_options {
-    size_t size;            /* sizeof(struct syncline_zone_options) */
-    uint32_t writers;       /* the most writers at a time: 1 to 1024; 64 */
-    uint32_t eras;          /* eras that the zone remembers: a power of two, 4 to 4096; 64, or what keep_eras needs */
-    uint32_t subscriptions; /* the most subscriptions (reader x lane): 1 to 65536; 1024 */
-    uint32_t pace;          /* enum syncline_pace; SYNCLINE_FREE */
-    uint64_t click_ns;      /* heartbeat: an edge so often, in whole milliseconds (1 at least); 0: none. Not in lockstep */
-    uint64_t every_commits; /* an edge after so many commits of one writer; 0: none. Not in lockstep */
-    uint64_t every_bytes;   /* an edge whenever one writer has published so many bytes; 0: none. Not in lockstep */
-    uint64_t deadline_ns;   /* lockstep only: how long the first permit waits for the last, in whole milliseconds; 0: 1 s */
-    uint64_t keep_bytes;    /* history that each lane holds at least, unless its writer asks for a larger ring: up to 512 MiB; 0 */
-    uint32_t keep_eras;     /* sealed eras that stay to be had after their writers have gone: up to `eras` - 2; 0 */
-    uint32_t zero;
-};
-
 /* ---- Writer ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct syncline_writer syncline_writer;
+
+/* What publishes, commits, seals or permits can find two things, and has then published nothing. Neither is said again below.
+ *   SYNCLINE_EHALTED      the zone is halted, and the writer does not wait: see syncline_writer_on_halt(). By default it waits.
+ *   SYNCLINE_EROLLEDBACK  zones that are SYNCLINE_REVOCABLE only: another writer has rolled the open era back; told once for each time.
+ *                         What this one has published since the last edge is gone as well: do this round's work again.
+ * An open batch, or the loan that was to be published, is over with either. */
 
 /* One writer's lane in one channel. Only the writer that opened it takes it. */
 typedef uint64_t syncline_lane;
@@ -389,16 +481,53 @@ int syncline_batch_roll_back(syncline_writer *writer);
 /* An edge: seals what all writers of the zone have committed. The era returned in `era` (may be NULL), or one before it, holds all
  * that anybody had committed before the call. Never waits for anybody (but for the end of a halt). Not during a batch or a loan.
  * Errors: SYNCLINE_ETIMEOUT: others' edges overtook this one again and again; SYNCLINE_EINVALID: a batch or loan is open, or the zone
- * is in lockstep, where edges pass by permits; SYNCLINE_EHALTED. */
+ * is in lockstep, where edges pass by permits. */
 int syncline_writer_edge(syncline_writer *writer, uint64_t *era);
+
+/* The same with a tag of the application's: it is on record with the era returned, for everybody. Any number is a tag.
+ * Errors: as syncline_writer_edge(). */
+int syncline_writer_edge_tagged(syncline_writer *writer, uint64_t tag, uint64_t *era);
+
+/* What is on record of a sealed era. Returns 1; 0 if the zone does not remember it, or it is not sealed yet. */
+int syncline_writer_edge_info(syncline_writer *writer, uint64_t era, const struct syncline_edge **edge);
 
 /* Lockstep: this writer's word that the edge of the open era may pass, with all that it has committed up to now; what it commits afterwards
  * is in the next era. The edge passes with the last writer's permit, or at the zone's deadline after the first. `era` (may be NULL) gets
  * the era's number: wait for it with a synced reader, or look at syncline_writer_generation(). If the deadline passed first, this
  * writer was late: its next permit brings what that era lacks. Not during a batch or a loan.
  * Errors: SYNCLINE_EINVALID: the zone is not in lockstep, this writer has given its permit for the open era already, or a batch or loan
- * is open; SYNCLINE_EROLLEDBACK; SYNCLINE_EHALTED. */
+ * is open. */
 int syncline_writer_permit(syncline_writer *writer, uint64_t *era);
+
+/* Zones that are SYNCLINE_REVOCABLE: drops all that everybody has published since the last edge. Readers never knew. The other writers
+ * are told SYNCLINE_EROLLEDBACK by their next call, and so are readers that wait. Not during a batch or a loan.
+ * Errors: SYNCLINE_EINVALID: the zone is not revocable, this writer has given its permit for the open era, the edge has begun, or a batch
+ * or loan is open; SYNCLINE_EHALTED. */
+int syncline_writer_roll_back_era(syncline_writer *writer);
+
+/* Waits until every reader has done with `era`; as syncline_zone_wait_done(), but needs no broker.
+ * Errors: SYNCLINE_ELAGGARDS. */
+int syncline_writer_wait_done(syncline_writer *writer, uint64_t era, int64_t timeout_ns);
+
+/* Asks everybody in the zone to finish what they are at and commit now; as syncline_zone_request_early(), but needs no broker. This writer
+ * finds it, too. */
+int syncline_writer_request_early(syncline_writer *writer);
+
+/* Whether somebody has asked for that, as of this writer's last commit or syncline_writer_step(). Returns 1, once for each time; else 0. */
+int syncline_writer_early_requested(syncline_writer *writer);
+
+/* For loops that neither publish nor wait: looks for a halt, whose end it waits for (or says SYNCLINE_EHALTED), and whether somebody has
+ * asked to finish and commit now: returns 1 then, else 0. Costs next to nothing; may be called during a batch or a loan. */
+int syncline_writer_step(syncline_writer *writer);
+
+enum syncline_halt_mode {
+    SYNCLINE_HALT_WAIT,  /* wait until the halt is over; the default */
+    SYNCLINE_HALT_REFUSE /* say SYNCLINE_EHALTED at once */
+};
+
+/* What this writer's calls do while its zone is halted: one of enum syncline_halt_mode.
+ * Errors: SYNCLINE_EINVALID: another number. */
+int syncline_writer_on_halt(syncline_writer *writer, uint32_t mode);
 
 /* How long publish, loan and push wait for room before they say SYNCLINE_EFULL: 0, the default: not at all. */
 int syncline_writer_set_room_timeout(syncline_writer *writer, int64_t timeout_ns);
@@ -434,6 +563,9 @@ struct syncline_reader_options {
     uint32_t zone_writers, zone_eras, zone_subscriptions; /* as in struct syncline_writer_options */
     uint32_t zero;
     const struct syncline_zone_options *zone_options; /* NULL: the defaults, or what the zone has */
+    uint64_t start_era;  /* if not 0, start with this era and not as `oldest` says: one that is whole, or the one after the last sealed */
+    uint32_t markers;    /* 1, live only: the edges are handed out among the messages; then read with syncline_reader_wait_live() */
+    uint32_t early;      /* 1: waiting ends with SYNCLINE_EEARLY when somebody asks everybody to finish and commit now */
 };
 
 /* A message where it lies, valid until the next call that takes a message or begins an era, syncline_reader_release(), or the close.
@@ -467,16 +599,29 @@ struct syncline_closed {
 
 /* Joins the channels of a zone. When this returns, nothing that is published afterwards can be missed.
  * Errors: SYNCLINE_EMISMATCH: a channel has another type, or the zone another shape; SYNCLINE_EUNKNOWN: a channel does not exist, and
- * must; SYNCLINE_EINVALID: a bad name or type, no channels; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+ * must; SYNCLINE_EINVALID: a bad name or type, no channels, synced and with markers, or live in a zone that is SYNCLINE_REVOCABLE;
+ * SYNCLINE_EGONE: the era to start with is not to be had, see syncline_detail_gone(); SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
 int syncline_reader_open(syncline_bus *bus, const struct syncline_reader_options *options, syncline_reader **reader);
 
 /* The next message: if there is one now; spinning until there is (for a core of one's own: nothing is quicker); sleeping until there is.
  * A synced reader goes on into the next sealed era by itself. Returns 1; 0 and a NULL message if there is none in time.
  * Errors: SYNCLINE_ECLOSED, once for each lane whose writer has gone, after its last message: see syncline_reader_closed(); the reader goes
- * on with others, and with those to come. SYNCLINE_ECORRUPT for a lane that holds what no sound writer writes: it is given up. */
+ * on with others, and with those to come. SYNCLINE_ECORRUPT for a lane that holds what no sound writer writes: it is given up.
+ * SYNCLINE_EROLLEDBACK, of the last two: the open era of a zone that is SYNCLINE_REVOCABLE was rolled back; the reader goes on.
+ * SYNCLINE_EEARLY, of the last two, if the reader wants to know: told once for each time.
+ * SYNCLINE_EINVALID: the reader has markers. While the zone is halted there is nothing: what is there waits for its end. */
 int syncline_reader_try(syncline_reader *reader, const struct syncline_message **message);
 int syncline_reader_spin(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
 int syncline_reader_wait(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message);
+
+/* For a live reader with markers: the next message or edge, if there is one now; sleeping until there is one. Returns 1 with one of the
+ * two, the other is NULL; 0 if there is neither in time. An edge comes after the last message of its era and before the first of the
+ * next. (In lockstep a message is in no era before that is sealed: there messages come just before their edge.) A reader that falls
+ * behind by more eras than the zone remembers is handed one edge for several: look at its number.
+ * Errors: as syncline_reader_wait(); SYNCLINE_EINVALID: a reader without markers. */
+int syncline_reader_try_live(syncline_reader *reader, const struct syncline_message **message, const struct syncline_edge **edge);
+int syncline_reader_wait_live(syncline_reader *reader, int64_t timeout_ns, const struct syncline_message **message,
+                              const struct syncline_edge **edge);
 
 /* The next sealed era, for a synced reader; what is left of the one before is skipped. Returns 1; 0 if there is none in time.
  * Errors: as syncline_reader_try(); SYNCLINE_EINVALID: the reader is live. */
@@ -487,6 +632,30 @@ int syncline_reader_wait_era(syncline_reader *reader, int64_t timeout_ns, const 
 /* The next message of the era begun, in the order (channel, writer, position), the same for every reader. Returns 1; 0 after the last.
  * Errors: SYNCLINE_ECORRUPT, as above. */
 int syncline_era_next(syncline_reader *reader, const struct syncline_message **message);
+
+/* The era before the one that is being read. The reader goes on from there: its next era is that one again. Returns 1; 0 if the zone was
+ * halted meanwhile (the next era begun is the one before).
+ * Errors: SYNCLINE_EGONE: that is not whole any more, see syncline_detail_gone(); the reader goes on behind the era that was being read,
+ * which has ended. SYNCLINE_EINVALID: none is being read; else as syncline_reader_rewind(). */
+int syncline_era_previous(syncline_reader *reader, const struct syncline_era **era);
+
+/* Goes back (or on) to an era: the next one begun is this. Any that is still whole can be had, and the one after the last sealed. How far
+ * back that is: `keep_bytes` and `keep_eras` of the zone's options, and `eras`. The era that is being read ends.
+ * Errors: SYNCLINE_EGONE: it is not to be had, see syncline_detail_gone(); the reader is where it was. SYNCLINE_ETIMEOUT: a writer moved on
+ * over it again and again; SYNCLINE_EINVALID: the reader is live. */
+int syncline_reader_rewind(syncline_reader *reader, uint64_t era);
+
+/* Ends the era that is being read, and with it the present message: what is left of it is skipped, and syncline_zone_wait_done() waits for
+ * this reader no longer. So does beginning the next era. Without one, does nothing. While the zone is halted it waits.
+ * Errors: as syncline_era_next(); SYNCLINE_EINVALID: the reader is live. */
+int syncline_era_end(syncline_reader *reader);
+
+/* What is on record of the era that is being read. Returns 1; 0 if the zone does not remember it any more.
+ * Errors: SYNCLINE_EINVALID: none is being read, or the reader is live. */
+int syncline_era_edge(syncline_reader *reader, const struct syncline_edge **edge);
+
+/* What is on record of any sealed era. Returns 1; 0 if the zone does not remember it, or it is not sealed yet. */
+int syncline_reader_edge_info(syncline_reader *reader, uint64_t era, const struct syncline_edge **edge);
 
 /* Copies the reader's present message, whole, into `buffer` of `size` bytes.
  * In place or a copy? The writer's process keeps its mapping of the lane writable. A sound writer does not touch a message before it is
@@ -506,6 +675,10 @@ int syncline_reader_release(syncline_reader *reader);
 /* The lane that the last SYNCLINE_ECLOSED was about. Returns 1; 0 if there was none. Valid until the next SYNCLINE_ECLOSED or the close. */
 int syncline_reader_closed(syncline_reader *reader, const struct syncline_closed **closed);
 
+/* Asks everybody in the zone to finish and commit now; as syncline_zone_request_early().
+ * Errors: SYNCLINE_ENOBROKER, unless this process has a writer in the zone. */
+int syncline_reader_request_early(syncline_reader *reader);
+
 /* How many lanes (writer x channel) the reader has, those that ended but are not read to the end included. */
 int syncline_reader_lanes(syncline_reader *reader, size_t *lanes);
 
@@ -514,6 +687,41 @@ int syncline_reader_generation(syncline_reader *reader, uint64_t *generation);
 
 /* Closes the reader. NULL is fine. */
 void syncline_reader_close(syncline_reader *reader);
+
+/* ---- Halt -------------------------------------------------------------------------------------------------------------------- */
+
+/* A zone that stands still: every writer is at rest between two messages, no edge passes, and readers are handed nothing. Code outside
+ * the library runs on: a participant notices with its next call. It ends with syncline_halt_release(), or with the process; and within
+ * a second should this process and the broker both die, or this process be stopped while there is no broker. */
+typedef struct syncline_halt syncline_halt;
+
+/* A writer that was in the middle of a commit, and has not come to its end in time: stopped, or kept from running. */
+struct syncline_late {
+    const char *name; /* "" if the broker could not be asked */
+    uint32_t writer;  /* its row */
+    int32_t pid;
+};
+
+/* Halts a zone: asks every writer to rest at its next message boundary, and waits for that, at most until the deadline (10 ms is usual).
+ * Whoever is late then is named by syncline_halt_late(); the zone is halted all the same. The caller's own writers are halted as well: in
+ * the thread that is to release the halt, set them to SYNCLINE_HALT_REFUSE, or they wait for ever.
+ * Errors: SYNCLINE_EHALTED: somebody else has halted it, and has not let go by the deadline; SYNCLINE_EUNKNOWN: no such zone;
+ * SYNCLINE_ENOBROKER (by a writer it needs no broker); SYNCLINE_EIO: no thread can be started. */
+int syncline_zone_halt(syncline_bus *bus, const char *zone, int64_t deadline_ns, syncline_halt **halt);
+int syncline_writer_halt(syncline_writer *writer, int64_t deadline_ns, syncline_halt **halt);
+
+/* The writers that were not at rest by the deadline, by `index` from 0. Returns 1; 0 beyond the last. Valid until the release. */
+int syncline_halt_late(syncline_halt *halt, size_t index, const struct syncline_late **late);
+
+/* Whether the zone is still halted by this: 1, or 0 if that has ended by itself. */
+int syncline_halt_holds(syncline_halt *halt);
+
+/* How many commits the row has seen, of earlier owners, too: it stands still while the zone is halted, if its writer is not late.
+ * Errors: SYNCLINE_EINVALID: the zone has no such row. */
+int syncline_halt_version(syncline_halt *halt, uint32_t writer, uint64_t *version);
+
+/* Lets the zone go on, and frees the handle. NULL is fine. */
+void syncline_halt_release(syncline_halt *halt);
 
 #ifdef __cplusplus
 }

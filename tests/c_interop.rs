@@ -8,8 +8,9 @@ mod programs;
 mod support;
 
 use programs::{Link, Program, finish};
+use std::time::Duration;
 use support::LONG;
-use syncline::{Bus, Described, Error, Field, Message, Reader, Scalar, Start, field};
+use syncline::{Bus, Described, Edge, Error, Field, Live, Message, Reader, Reason, Scalar, Start, field};
 
 /// `struct pose` of `examples/c/pose.h`.
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
@@ -66,6 +67,16 @@ fn every_function_works() {
 #[test]
 fn every_kind_of_edge_works() {
     conforms("tests/c/edges.c", Link::Shared);
+}
+
+#[test]
+fn readers_go_back_and_see_edges() {
+    conforms("tests/c/past.c", Link::Shared);
+}
+
+#[test]
+fn zones_are_made_listed_and_rolled_back() {
+    conforms("tests/c/zones.c", Link::Shared);
 }
 
 #[test]
@@ -239,6 +250,117 @@ fn rust_publishes_to_c_live() {
     let lines_of = |channel: &str| printed.lines().filter(|line| line.starts_with(channel)).collect::<Vec<_>>();
     assert_eq!(lines_of("pose"), (0..10).map(pose_line).collect::<Vec<_>>());
     assert_eq!(lines_of("note"), (0..10).map(note_line).collect::<Vec<_>>());
+}
+
+/// The next `count` things that a reader with markers is handed: a number, or the edge of an era.
+fn handed(reader: &mut Reader, count: usize) -> Vec<Result<u32, Edge>> {
+    let mut next = || match reader.next_live(LONG).unwrap() {
+        Live::Message(message) => Ok(message.copy().unwrap()),
+        Live::Edge(edge) => Err(edge),
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn rust_sees_the_edges_of_c() {
+    const PRINTED: &str = "\
+era 1 (commits): 1 2 3 4
+era 2 (commits): 5 6 7 8
+era 3 (exact) tag 0xc0ffee: 9 10
+once more, from the second:
+era 2 (commits): 5 6 7 8
+and the one before:
+era 1 (commits): 1 2 3 4
+era 1000 is not to be had, but 1 to 3
+halted
+era 4 (exact): 11
+";
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("tank").every_commits(4).keep_bytes(65536);
+    zone.create().unwrap();
+    let mut reader = zone.reader("rust").channel::<u32>("level").markers().open().unwrap();
+    let program = Program::compile("examples/c/edges.c", Link::Shared);
+    let child = program.start(&bus, &[]);
+    let mut number = 0;
+    for (era, last, reason, tag) in [
+        (1, 4, Reason::Commits, None),
+        (2, 8, Reason::Commits, None),
+        (3, 10, Reason::Exact, Some(0xc0ffee)),
+        (4, 11, Reason::Exact, None),
+    ] {
+        while number < last {
+            number += 1;
+            assert_eq!(handed(&mut reader, 1), [Ok(number)]);
+        }
+        let [Err(edge)] = &handed(&mut reader, 1)[..] else { panic!("expected the edge of era {era}") };
+        assert_eq!((edge.era, edge.reason, edge.tag, &edge.straddlers[..]), (era, reason, tag, &[][..]));
+        assert_eq!(reader.edge_info(era).unwrap().as_ref(), Some(edge));
+    }
+    assert_eq!(finish(child), PRINTED);
+    assert!(!bus.list().unwrap()[0].created, "the example has removed its zone");
+}
+
+#[test]
+fn c_sees_the_edges_of_rust() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("peers");
+    let program = Program::compile("tests/c/peer.c", Link::Shared);
+    let child = program.start(&bus, &["markers"]);
+    zone.wait_readers("number", 1, LONG).unwrap();
+    let mut writer = zone.writer("rust").unwrap();
+    let mut late = zone.writer("late").unwrap();
+    let numbers = writer.channel("number").open::<u64>().unwrap();
+    let late_numbers = late.channel("number").open::<u64>().unwrap();
+    let mut expected = String::new();
+    let mut expect_edge = |writer: &syncline::Writer, era: u64, text: &str| {
+        let time = writer.edge_info(era).unwrap().unwrap().time.as_nanos();
+        expected += &text.replace("TIME", &time.to_string());
+    };
+    writer.publish(numbers, &1).unwrap();
+    let era = writer.edge_tagged(u64::MAX).unwrap();
+    expect_edge(&writer, era, "1\nedge 1 exact at TIME tag 18446744073709551615\n");
+    let mut batch = late.batch().unwrap();
+    batch.push(late_numbers, &3).unwrap();
+    writer.publish(numbers, &2).unwrap();
+    let era = writer.edge().unwrap();
+    batch.commit().unwrap();
+    expect_edge(&writer, era, "2\nedge 2 exact at TIME tag none straddled by 1\n");
+    let era = zone.edge(Some(0)).unwrap();
+    expect_edge(&writer, era, "3\nedge 3 exact at TIME tag 0\n");
+    assert_eq!(finish(child), expected);
+}
+
+/// Each round passes when both have given their permit, whoever is first, and has what both did in it and nothing else.
+#[test]
+fn c_and_rust_go_in_lockstep() {
+    const ROUNDS: u64 = 200;
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("peers").lockstep(Duration::from_secs(3600));
+    let mut reader = zone.reader("rust").channel::<u64>("number").synced().open().unwrap();
+    // The first round waits for both: for this one, which is there first, and for the other, whose reader comes after its writer.
+    let mut writer = zone.writer("rust").unwrap();
+    let numbers = writer.channel("number").open::<u64>().unwrap();
+    let program = Program::compile("tests/c/peer.c", Link::Shared);
+    let child = program.start(&bus, &["permits", &ROUNDS.to_string()]);
+    zone.wait_readers("number", 2, LONG).unwrap();
+    for round in 1..=ROUNDS {
+        // Now the one, now the other is the last.
+        if round % 2 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        writer.publish(numbers, &(1000 + round)).unwrap();
+        assert_eq!(writer.permit().unwrap(), round);
+        let mut era = reader.next_era(LONG).unwrap();
+        let edge = era.edge().unwrap();
+        assert_eq!((edge.era, edge.reason, edge.straddlers.len()), (round, Reason::Permits, 0));
+        let mut found = Vec::new();
+        while let Some(message) = era.next().unwrap() {
+            found.push(message.copy::<u64>().unwrap());
+        }
+        found.sort_unstable();
+        assert_eq!(found, [round, 1000 + round]);
+    }
+    finish(child);
 }
 
 #[test]

@@ -157,6 +157,11 @@ impl Halt {
         zone.rows.iter().map(|row| row.version.load(order::COMMIT_SEE.get())).collect()
     }
 
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.parts.link.check_fork()
+    }
+
     /// Lets the zone go on; so does dropping it.
     pub fn release(self) {}
 }

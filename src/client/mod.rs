@@ -38,6 +38,8 @@ pub use zone::Zone;
 #[cfg(feature = "capi")]
 pub(crate) use lanes::Taken;
 #[cfg(feature = "capi")]
+pub(crate) use reader::Given;
+#[cfg(feature = "capi")]
 pub(crate) use writer::Key;
 #[cfg(feature = "capi")]
 pub(crate) use zone::milliseconds;

@@ -4,6 +4,8 @@ mod eras;
 mod live;
 mod open;
 
+#[cfg(feature = "capi")]
+pub(crate) use live::Given;
 pub use live::Live;
 pub use open::{ReaderBuilder, Start};
 

@@ -63,6 +63,16 @@ pub(super) unsafe fn out<'a, T>(pointer: *mut T, first: T, what: &str) -> Result
     }
 }
 
+/// Where a number goes that C may do without; it is 0 until there is one.
+///
+/// # Safety
+/// `pointer` is NULL or valid for writes of a `T`.
+#[inline(always)]
+pub(super) unsafe fn wanted<'a, T: Default>(pointer: *mut T, what: &str) -> Result<Option<&'a mut T>> {
+    // SAFETY: passed on to our caller.
+    if pointer.is_null() { Ok(None) } else { unsafe { out(pointer, T::default(), what) }.map(Some) }
+}
+
 /// The text of a C string.
 ///
 /// # Safety

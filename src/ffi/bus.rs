@@ -1,7 +1,7 @@
 //! `syncline_bus`: the connection.
 
 use super::ABI_VERSION;
-use super::args::{self, invalid, out, shared, text};
+use super::args::{self, invalid, out, shared, text, wanted};
 use super::error::{c_text, coded, free, guard};
 use super::listing::ListingHandle;
 use super::watch::WatchHandle;
@@ -91,10 +91,12 @@ pub unsafe extern "C" fn syncline_bus_wait_readers(
         // SAFETY: the caller keeps the header's contract, for the three calls.
         let (bus, zone, channel) =
             unsafe { (shared(bus, "bus")?, text(zone, "zone name")?, text(channel, "channel name")?) };
-        let mut unwanted = 0;
         // SAFETY: as above; NULL says that nobody wants to know.
-        let found = if found.is_null() { &mut unwanted } else { unsafe { out(found, 0, "found")? } };
-        *found = bus.bus.zone(zone).wait_readers(channel, count, args::timeout(timeout_ns))?;
+        let found = unsafe { wanted(found, "found")? };
+        let subscribed = bus.bus.zone(zone).wait_readers(channel, count, args::timeout(timeout_ns))?;
+        if let Some(found) = found {
+            *found = subscribed;
+        }
         Ok(0)
     })
 }

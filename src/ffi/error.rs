@@ -1,16 +1,20 @@
 //! Errors on their way to C: a negative code now, the text when it is asked for.
 
-use crate::error::{Code, Error, Result};
+use super::args::{out, wanted};
+use crate::error::{Code, Error, Laggard, Result};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 
 /// The last failure of a thread.
 struct Last {
     error: Error,
     /// Its text, once somebody has asked.
     text: Option<CString>,
+    /// Its laggards, once somebody has asked.
+    laggards: Vec<OwnedLaggard>,
 }
 
 thread_local! {
@@ -48,7 +52,7 @@ pub(super) unsafe fn free<T>(handle: *mut T) {
 fn fail(error: Error) -> c_int {
     let code = -(error.code() as c_int);
     // A thread that is ending has no place for it any more.
-    let _ = LAST.try_with(|last| last.replace(Some(Last { error, text: None })));
+    let _ = LAST.try_with(|last| last.replace(Some(Last { error, text: None, laggards: Vec::new() })));
     code
 }
 
@@ -76,7 +80,7 @@ pub(super) fn c_text(text: &str) -> CString {
 pub extern "C" fn syncline_detail() -> *const c_char {
     let detail = || {
         LAST.try_with(|last| match &mut *last.borrow_mut() {
-            Some(Last { error, text }) => text.get_or_insert_with(|| c_text(&error.to_string())).as_ptr(),
+            Some(Last { error, text, .. }) => text.get_or_insert_with(|| c_text(&error.to_string())).as_ptr(),
             None => c"".as_ptr(),
         })
     };
@@ -84,6 +88,79 @@ pub extern "C" fn syncline_detail() -> *const c_char {
         Ok(Ok(text)) => text,
         _ => c"".as_ptr(),
     }
+}
+
+/// `struct syncline_laggard`.
+#[repr(C)]
+pub struct CLaggard {
+    name: *const c_char,
+    taken: u64,
+    pid: i32,
+    zero: u32,
+}
+
+const _: () = assert!(size_of::<CLaggard>() == 24);
+
+/// A laggard, with the text that it points to.
+struct OwnedLaggard {
+    shown: CLaggard,
+    _name: CString,
+}
+
+impl OwnedLaggard {
+    fn new(laggard: &Laggard) -> Self {
+        let name = c_text(&laggard.name);
+        let shown = CLaggard { name: name.as_ptr(), taken: laggard.taken, pid: laggard.pid as i32, zero: 0 };
+        OwnedLaggard { shown, _name: name }
+    }
+}
+
+/// A reader that the last failed call of this thread is about.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_detail_laggard(index: usize, laggard: *mut *const CLaggard) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let laggard = unsafe { out(laggard, ptr::null(), "laggard")? };
+        let find = |last: &mut Option<Last>| {
+            let Last { error: Error::Laggards { laggards: named, .. }, laggards, .. } = last.as_mut()? else {
+                return None;
+            };
+            if laggards.is_empty() {
+                laggards.extend(named.iter().map(OwnedLaggard::new));
+            }
+            laggards.get(index).map(|found| &raw const found.shown)
+        };
+        let found = LAST.try_with(|last| find(&mut last.borrow_mut())).ok().flatten();
+        *laggard = found.unwrap_or(ptr::null());
+        Ok(c_int::from(found.is_some()))
+    })
+}
+
+/// What is to be had instead of the era that the last failed call of this thread is about.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_detail_gone(oldest: *mut u64, generation: *mut u64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls; NULL says that nobody wants to know.
+        let places = unsafe { (wanted(oldest, "oldest")?, wanted(generation, "generation")?) };
+        let find = |last: &Option<Last>| match last.as_ref()?.error {
+            Error::Gone { oldest, generation, .. } => Some((oldest.unwrap_or(0), generation)),
+            _ => None,
+        };
+        let Some(found) = LAST.try_with(|last| find(&last.borrow())).ok().flatten() else { return Ok(0) };
+        if let Some(oldest) = places.0 {
+            *oldest = found.0;
+        }
+        if let Some(generation) = places.1 {
+            *generation = found.1;
+        }
+        Ok(1)
+    })
 }
 
 /// A short text for a code.

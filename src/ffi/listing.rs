@@ -1,8 +1,10 @@
 //! `syncline_listing`: what there is, item by item.
 
 use super::args::{handle, out};
+use super::edge::{CEdge, OwnedEdge};
 use super::error::{c_text, free, guard};
 use super::types::{CType, OwnedType};
+use super::zone::CZoneOptions;
 use crate::wire::{ChannelInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
@@ -39,15 +41,28 @@ pub struct CItem {
     synced: u32,
     bytes: u64,
     generation: u64,
+    last_edge: *const CEdge,
+    options: *const CZoneOptions,
+    taken: u64,
+    takes_eras: u32,
+    created: u32,
+    halted: u32,
+    kept: u32,
+    open_batch: u32,
+    straddles: u32,
+    permits: u32,
+    zero: u32,
 }
 
-const _: () = assert!(size_of::<CItem>() == 80);
+const _: () = assert!(size_of::<CItem>() == 136);
 
 /// An item, with all that it points to.
 struct Item {
     shown: CItem,
     _texts: [CString; 2],
     _type: Option<OwnedType>,
+    _edge: Option<OwnedEdge>,
+    _options: Option<Box<CZoneOptions>>,
     _channel_names: Vec<CString>,
     _channels: Vec<*const c_char>,
 }
@@ -70,13 +85,36 @@ impl Item {
             synced: 0,
             bytes: 0,
             generation: 0,
+            last_edge: ptr::null(),
+            options: ptr::null(),
+            taken: 0,
+            takes_eras: 0,
+            created: 0,
+            halted: 0,
+            kept: 0,
+            open_batch: 0,
+            straddles: 0,
+            permits: 0,
+            zero: 0,
         };
-        Item { shown, _texts: texts, _type: None, _channel_names: Vec::new(), _channels: Vec::new() }
+        Item {
+            shown,
+            _texts: texts,
+            _type: None,
+            _edge: None,
+            _options: None,
+            _channel_names: Vec::new(),
+            _channels: Vec::new(),
+        }
     }
 
     fn zone(zone: &ZoneInfo) -> Self {
         let mut item = Item::new(Kind::Zone, &zone.name, &zone.name);
         (item.shown.bytes, item.shown.generation) = (zone.bytes, zone.generation);
+        (item.shown.created, item.shown.halted) = (zone.created.into(), zone.halted.into());
+        item.shown.options = &raw const **item._options.insert(Box::new(CZoneOptions::of(zone)));
+        item._edge = zone.last_edge.as_ref().map(OwnedEdge::listed);
+        item.shown.last_edge = item._edge.as_ref().map_or(ptr::null(), OwnedEdge::as_ptr);
         item
     }
 
@@ -84,6 +122,7 @@ impl Item {
         let mut item = Item::new(Kind::Channel, &zone.name, &channel.name);
         let lanes = || zone.lanes.iter().filter(|lane| lane.channel == channel.index);
         item.shown.lanes = lanes().filter(|lane| !lane.ended).count() as u32;
+        item.shown.kept = lanes().filter(|lane| lane.kept).count() as u32;
         item.shown.bytes = lanes().map(|lane| lane.capacity).sum();
         item.shown.subscribers = channel.readers;
         item._type = channel.ty.as_ref().map(OwnedType::new);
@@ -96,6 +135,8 @@ impl Item {
         let channels: Vec<u32> = lanes.iter().map(|lane| lane.channel).collect();
         let mut item = Item::new(Kind::Writer, &zone.name, &writer.name).in_channels(zone, &channels);
         item.shown.writer = writer.row;
+        (item.shown.open_batch, item.shown.straddles) = (writer.open_batch.into(), writer.straddles);
+        item.shown.permits = writer.permits.into();
         (item.shown.pid, item.shown.uid) = (writer.pid as i32, writer.uid);
         item.shown.lanes = lanes.len() as u32;
         item.shown.bytes = lanes.iter().map(|lane| lane.capacity).sum();
@@ -107,6 +148,7 @@ impl Item {
         (item.shown.pid, item.shown.uid) = (reader.pid as i32, reader.uid);
         item.shown.synced = u32::from(reader.synced);
         item.shown.lanes = reader.lanes;
+        (item.shown.takes_eras, item.shown.taken) = (reader.taken.is_some().into(), reader.taken.unwrap_or(0));
         item
     }
 

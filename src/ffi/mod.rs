@@ -6,7 +6,7 @@
 //! no allocation; neither does success.
 //!
 //! What Rust's types rule out is checked at run time: a writer's open batch and loan are states of its handle ([`writer`]), and the
-//! message that a reader holds is released by the next call ([`reader`]).
+//! message that a reader holds is released by the next call ([`reader`], [`era`]).
 //!
 //! # Safety
 //! All functions share one contract, the header's: a handle comes from the function that opens its kind and was not closed; one thread at
@@ -15,8 +15,12 @@
 
 mod args;
 mod bus;
+mod edge;
+mod era;
 mod error;
+mod halt;
 mod listing;
+mod live;
 mod message;
 mod publish;
 mod reader;

@@ -5,6 +5,8 @@
 
 use super::args::{self, Growing, array, handle, in_time, invalid, out, shared, text};
 use super::bus::BusHandle;
+use super::edge::OwnedEdge;
+use super::era::{CEra, none_begun};
 use super::error::{c_text, coded, free, guard};
 use super::message::{CMessage, Origins};
 use super::types::{self, CType};
@@ -19,21 +21,15 @@ const MOST_CHANNELS: u32 = 65_536;
 
 /// What is behind a `syncline_reader`.
 pub struct ReaderHandle {
-    reader: Reader,
+    pub(super) reader: Reader,
     /// The present message.
     held: Option<Taken>,
     origins: Origins,
     message: CMessage,
-    era: CEra,
+    pub(super) era: CEra,
     closed: Option<ClosedText>,
-}
-
-/// `struct syncline_era`.
-#[repr(C)]
-pub struct CEra {
-    number: u64,
-    merged: u32,
-    zero: u32,
+    /// The edge that was looked at last.
+    pub(super) edge: Option<OwnedEdge>,
 }
 
 /// `struct syncline_closed`.
@@ -69,11 +65,14 @@ pub struct ReaderOptions {
     zone_subscriptions: u32,
     zero: u32,
     zone_options: *const CZoneOptions,
+    start_era: u64,
+    markers: u32,
+    early: u32,
 }
 
 const _: () = {
-    assert!(size_of::<CEra>() == 16 && size_of::<CClosed>() == 24);
-    assert!(size_of::<CChannel>() == 16 && size_of::<ReaderOptions>() == 72);
+    assert!(size_of::<CClosed>() == 24);
+    assert!(size_of::<CChannel>() == 16 && size_of::<ReaderOptions>() == 88);
 };
 
 // SAFETY: `repr(C)`, the size first, no padding, pointers and integers.
@@ -104,7 +103,7 @@ impl ClosedText {
 impl ReaderHandle {
     /// Gives the present message back.
     #[inline(always)]
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         if let Some(taken) = self.held.take() {
             self.reader.release(&taken);
         }
@@ -112,7 +111,7 @@ impl ReaderHandle {
 
     /// Makes `taken` the present message.
     #[inline(always)]
-    fn hold(&mut self, taken: Taken) -> *const CMessage {
+    pub(super) fn hold(&mut self, taken: Taken) -> *const CMessage {
         let origin = self.origins.of(taken.lane, self.reader.lane_info(&taken));
         self.message = CMessage::new(&taken, self.reader.payload_pointer(&taken), origin);
         self.held = Some(taken);
@@ -124,10 +123,16 @@ impl ReaderHandle {
         self.held.as_ref().ok_or_else(|| invalid("there is no present message: take one first"))
     }
 
+    /// The number of the era that is being read.
+    pub(super) fn begun(&self) -> Result<u64> {
+        self.reader.check_synced()?;
+        self.reader.era_begun().ok_or_else(none_begun)
+    }
+
     /// Keeps what `SYNCLINE_ECLOSED` is about.
     #[cold]
     #[inline(never)]
-    fn note(&mut self, error: Error) -> Error {
+    pub(super) fn note(&mut self, error: Error) -> Error {
         if let Error::Closed(closed) = &error {
             self.closed = Some(ClosedText::new(closed));
         }
@@ -172,7 +177,17 @@ pub unsafe extern "C" fn syncline_reader_open(
                 None => builder.any(name),
             };
         }
-        builder = builder.start(if options.oldest == 0 { Start::Latest } else { Start::Oldest });
+        builder = builder.start(match (options.start_era, options.oldest) {
+            (0, 0) => Start::Latest,
+            (0, _) => Start::Oldest,
+            (era, _) => Start::Era(era),
+        });
+        if options.markers != 0 {
+            builder = builder.markers();
+        }
+        if options.early != 0 {
+            builder = builder.early();
+        }
         if options.synced != 0 {
             builder = builder.synced();
         }
@@ -184,8 +199,9 @@ pub unsafe extern "C" fn syncline_reader_open(
             held: None,
             origins: Origins::default(),
             message: CMessage::empty(),
-            era: CEra { number: 0, merged: 0, zero: 0 },
+            era: CEra::default(),
             closed: None,
+            edge: None,
         };
         *reader = Box::into_raw(Box::new(opened));
         Ok(0)
@@ -197,7 +213,7 @@ pub unsafe extern "C" fn syncline_reader_open(
 /// # Safety
 /// As the module [`ffi`](super) says.
 #[inline(always)]
-unsafe fn take(
+pub(super) unsafe fn take(
     reader: *mut ReaderHandle,
     message: *mut *const CMessage,
     poll: impl FnOnce(&mut Reader) -> Result<Option<Taken>>,
@@ -255,84 +271,6 @@ pub unsafe extern "C" fn syncline_reader_wait(
     unsafe { take(reader, message, |reader| in_time(reader.wait_for(args::timeout(timeout_ns), Reader::poll))) }
 }
 
-/// What all functions that begin an era have in common.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[inline(always)]
-unsafe fn begin(
-    reader: *mut ReaderHandle,
-    era: *mut *const CEra,
-    poll: impl FnOnce(&mut Reader) -> Result<Option<(u64, bool)>>,
-) -> c_int {
-    guard(|| {
-        // SAFETY: the caller keeps the header's contract, for both calls.
-        let (era, reader) = unsafe { (out(era, ptr::null(), "era")?, handle(reader, "reader")?) };
-        reader.release();
-        match poll(&mut reader.reader) {
-            Ok(Some((number, merged))) => {
-                reader.era = CEra { number, merged: u32::from(merged), zero: 0 };
-                *era = &raw const reader.era;
-                Ok(1)
-            }
-            Ok(None) => Ok(0),
-            Err(error) => Err(reader.note(error)),
-        }
-    })
-}
-
-/// The next era, if one is sealed.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_reader_try_era(reader: *mut ReaderHandle, era: *mut *const CEra) -> c_int {
-    // SAFETY: passed on to our caller.
-    unsafe { begin(reader, era, Reader::begin_next_era) }
-}
-
-/// The next era, spinning.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_reader_spin_era(
-    reader: *mut ReaderHandle,
-    timeout_ns: i64,
-    era: *mut *const CEra,
-) -> c_int {
-    // SAFETY: passed on to our caller.
-    unsafe { begin(reader, era, |reader| in_time(reader.spin_for(args::timeout(timeout_ns), Reader::begin_next_era))) }
-}
-
-/// The next era, sleeping.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_reader_wait_era(
-    reader: *mut ReaderHandle,
-    timeout_ns: i64,
-    era: *mut *const CEra,
-) -> c_int {
-    // SAFETY: passed on to our caller.
-    unsafe { begin(reader, era, |reader| in_time(reader.wait_for(args::timeout(timeout_ns), Reader::begin_next_era))) }
-}
-
-/// The next message of the era begun.
-///
-/// # Safety
-/// As the module [`ffi`](super) says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncline_era_next(reader: *mut ReaderHandle, message: *mut *const CMessage) -> c_int {
-    let next = |reader: &mut Reader| {
-        reader.check_synced()?;
-        reader.next_of_era()
-    };
-    // SAFETY: passed on to our caller.
-    unsafe { take(reader, message, next) }
-}
-
 /// Copies the present message.
 ///
 /// # Safety
@@ -368,6 +306,19 @@ pub unsafe extern "C" fn syncline_message_era(reader: *mut ReaderHandle, era: *m
         let found = reader.reader.era_of(reader.present()?);
         *era = found.unwrap_or(0);
         Ok(c_int::from(found.is_some()))
+    })
+}
+
+/// Asks everybody to finish and commit now.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_reader_request_early(reader: *mut ReaderHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let reader = unsafe { handle(reader, "reader")? };
+        reader.reader.request_early().map(|()| 0)
     })
 }
 

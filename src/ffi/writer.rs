@@ -3,12 +3,13 @@
 //! A loan and a batch are states of the handle: C has no guard that could hold them. While one is open, what Rust's borrow of the
 //! writer rules out is refused here.
 
-use super::args::{self, Growing, handle, invalid, out, shared, text};
+use super::args::{self, Growing, handle, invalid, out, shared, text, wanted};
 use super::bus::BusHandle;
+use super::edge::OwnedEdge;
 use super::error::{coded, free, guard};
 use super::types::{self, CType};
 use super::zone::{CZoneOptions, ZoneShape, check_zero};
-use crate::client::{Key, Writer};
+use crate::client::{HaltMode, Key, Writer};
 use crate::error::{Code, Error, Result};
 use crate::ring::lane::Claim;
 use crate::wire::TypeDesc;
@@ -22,6 +23,8 @@ pub struct WriterHandle {
     shapes: Vec<Shape>,
     pub(super) loan: Option<(Key, Claim)>,
     pub(super) in_batch: bool,
+    /// The edge that was looked at last.
+    pub(super) edge: Option<OwnedEdge>,
 }
 
 /// What lengths a lane's messages may have.
@@ -164,7 +167,7 @@ pub unsafe extern "C" fn syncline_writer_open(
         // SAFETY: as above.
         let mut opened = unsafe { shape.give(bus.bus.zone(zone))? }.writer(name)?;
         opened.set_room_timeout(args::timeout(options.room_timeout_ns));
-        let opened = WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false };
+        let opened = WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false, edge: None };
         *writer = Box::into_raw(Box::new(opened));
         Ok(0)
     })
@@ -216,16 +219,18 @@ pub unsafe extern "C" fn syncline_lane_open(
 /// As the module [`ffi`](super) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syncline_writer_edge(writer: *mut WriterHandle, era: *mut u64) -> c_int {
-    guard(|| {
-        // SAFETY: the caller keeps the header's contract.
-        let writer = unsafe { handle(writer, "writer")? };
-        let mut unwanted = 0;
-        // SAFETY: as above; NULL says that nobody wants to know.
-        let era = if era.is_null() { &mut unwanted } else { unsafe { out(era, 0, "era")? } };
-        writer.check_idle()?;
-        *era = writer.writer.edge()?;
-        Ok(0)
-    })
+    // SAFETY: passed on to our caller.
+    unsafe { seal(writer, era, Writer::edge) }
+}
+
+/// Seals an era, with a tag.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_edge_tagged(writer: *mut WriterHandle, tag: u64, era: *mut u64) -> c_int {
+    // SAFETY: passed on to our caller.
+    unsafe { seal(writer, era, |writer| writer.edge_tagged(tag)) }
 }
 
 /// Lets the edge of the open era pass.
@@ -234,15 +239,113 @@ pub unsafe extern "C" fn syncline_writer_edge(writer: *mut WriterHandle, era: *m
 /// As the module [`ffi`](super) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syncline_writer_permit(writer: *mut WriterHandle, era: *mut u64) -> c_int {
+    // SAFETY: passed on to our caller.
+    unsafe { seal(writer, era, Writer::permit) }
+}
+
+/// Drops what is not sealed, for everybody.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_roll_back_era(writer: *mut WriterHandle) -> c_int {
     guard(|| {
         // SAFETY: the caller keeps the header's contract.
         let writer = unsafe { handle(writer, "writer")? };
-        let mut unwanted = 0;
-        // SAFETY: as above; NULL says that nobody wants to know.
-        let era = if era.is_null() { &mut unwanted } else { unsafe { out(era, 0, "era")? } };
         writer.check_idle()?;
-        *era = writer.writer.permit()?;
+        writer.writer.roll_back_era().map(|()| 0)
+    })
+}
+
+/// What edges and permits have in common.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+unsafe fn seal(writer: *mut WriterHandle, era: *mut u64, seal: impl FnOnce(&mut Writer) -> Result<u64>) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        // SAFETY: as above; NULL says that nobody wants to know.
+        let era = unsafe { wanted(era, "era")? };
+        writer.check_idle()?;
+        let sealed = seal(&mut writer.writer)?;
+        if let Some(era) = era {
+            *era = sealed;
+        }
         Ok(0)
+    })
+}
+
+/// Asks everybody to finish and commit now.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_request_early(writer: *mut WriterHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.request_early().map(|()| 0)
+    })
+}
+
+/// Whether somebody has asked for that.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_early_requested(writer: *mut WriterHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.check_fork()?;
+        Ok(c_int::from(writer.writer.early_requested()))
+    })
+}
+
+/// Looks for halts and hints.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_step(writer: *mut WriterHandle) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.step().map(c_int::from)
+    })
+}
+
+/// Says what to do during a halt.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_on_halt(writer: *mut WriterHandle, mode: u32) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.check_fork()?;
+        let mode = match mode {
+            0 => HaltMode::Wait,
+            1 => HaltMode::Refuse,
+            other => return Err(invalid(format!("mode: expected one of enum syncline_halt_mode, found {other}"))),
+        };
+        writer.writer.on_halt(mode);
+        Ok(0)
+    })
+}
+
+/// Waits until all readers have done with an era.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_wait_done(writer: *mut WriterHandle, era: u64, timeout_ns: i64) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let writer = unsafe { handle(writer, "writer")? };
+        writer.writer.wait_done(era, args::timeout(timeout_ns)).map(|()| 0)
     })
 }
 

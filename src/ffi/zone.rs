@@ -1,10 +1,13 @@
-//! Zones by name: how they are made.
+//! Zones by name: how they are made, and what can be done without a writer or reader in them.
 
-use super::args::{self, Growing, invalid};
+use super::args::{self, Growing, invalid, shared, text, wanted};
+use super::bus::BusHandle;
+use super::error::guard;
 use crate::client::{Zone, milliseconds};
 use crate::error::Result;
-use crate::layout::zone::Pace;
-use crate::wire::{Policy, ZoneOptions};
+use crate::layout::zone::{Geometry, Pace};
+use crate::wire::{Policy, ZoneInfo, ZoneOptions};
+use std::ffi::{c_char, c_int};
 use std::time::Duration;
 
 /// `struct syncline_zone_options`.
@@ -55,6 +58,28 @@ impl CZoneOptions {
     }
 }
 
+impl CZoneOptions {
+    /// How a zone was made.
+    pub(super) fn of(zone: &ZoneInfo) -> Self {
+        let (Geometry { writers, eras, entries, pace }, policy) = (zone.geometry, zone.policy);
+        let nanoseconds = |ms| u64::from(ms) * 1_000_000;
+        CZoneOptions {
+            size: size_of::<Self>(),
+            writers,
+            eras,
+            subscriptions: entries,
+            pace: pace as u32,
+            click_ns: nanoseconds(policy.click_ms),
+            every_commits: policy.commits,
+            every_bytes: policy.bytes,
+            deadline_ns: nanoseconds(policy.deadline_ms),
+            keep_bytes: policy.keep_bytes,
+            keep_eras: policy.keep_eras,
+            zero: 0,
+        }
+    }
+}
+
 /// What the options of writers and readers say of their zone.
 pub(super) struct ZoneShape {
     pub(super) options: *const CZoneOptions,
@@ -88,4 +113,96 @@ impl ZoneShape {
 /// A member that no version uses yet.
 pub(super) fn check_zero(zero: u32, name: &str) -> Result<()> {
     if zero == 0 { Ok(()) } else { Err(invalid(format!("{name}: its member `zero` must be 0, found {zero}"))) }
+}
+
+/// Makes a zone that stays.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_create(
+    bus: *mut BusHandle,
+    zone: *const c_char,
+    options: *const CZoneOptions,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (bus, zone) = unsafe { (shared(bus, "bus")?, text(zone, "zone name")?) };
+        let shape = ZoneShape { options, writers: 0, eras: 0, subscriptions: 0 };
+        // SAFETY: as above.
+        unsafe { shape.give(bus.bus.zone(zone))? }.create().map(|()| 0)
+    })
+}
+
+/// Lets a zone go.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_remove(bus: *mut BusHandle, zone: *const c_char) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (bus, zone) = unsafe { (shared(bus, "bus")?, text(zone, "zone name")?) };
+        bus.bus.zone(zone).remove().map(|()| 0)
+    })
+}
+
+/// An edge that the broker runs.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_edge(
+    bus: *mut BusHandle,
+    zone: *const c_char,
+    tag: *const u64,
+    era: *mut u64,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for the four calls; NULL says that nobody wants to know, or that there is no tag.
+        let (era, bus, zone, tag) = unsafe {
+            (
+                wanted(era, "era")?,
+                shared(bus, "bus")?,
+                text(zone, "zone name")?,
+                if tag.is_null() { None } else { Some(*shared(tag, "tag")?) },
+            )
+        };
+        let sealed = bus.bus.zone(zone).edge(tag)?;
+        if let Some(era) = era {
+            *era = sealed;
+        }
+        Ok(0)
+    })
+}
+
+/// Asks everybody to finish and commit now.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_request_early(bus: *mut BusHandle, zone: *const c_char) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (bus, zone) = unsafe { (shared(bus, "bus")?, text(zone, "zone name")?) };
+        bus.bus.zone(zone).request_early().map(|()| 0)
+    })
+}
+
+/// Waits until all readers have done with an era.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_zone_wait_done(
+    bus: *mut BusHandle,
+    zone: *const c_char,
+    era: u64,
+    timeout_ns: i64,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (bus, zone) = unsafe { (shared(bus, "bus")?, text(zone, "zone name")?) };
+        bus.bus.zone(zone).wait_done(era, args::timeout(timeout_ns)).map(|()| 0)
+    })
 }

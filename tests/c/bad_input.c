@@ -32,6 +32,9 @@ static void null_handles(syncline_bus *bus) {
     const struct syncline_closed *closed;
     const struct syncline_item *item;
     const struct syncline_presence *event;
+    const struct syncline_edge *edge;
+    const struct syncline_late *late;
+    syncline_halt *halt;
     void *place;
     uint64_t number;
     uint32_t row;
@@ -49,7 +52,40 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_batch_commit(NULL));
     IS(SYNCLINE_EINVALID, syncline_batch_roll_back(NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_edge(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_writer_edge_tagged(NULL, 1, &number));
+    IS(SYNCLINE_EINVALID, syncline_writer_edge_info(NULL, 1, &edge));
     IS(SYNCLINE_EINVALID, syncline_writer_permit(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_zone_create(NULL, "x", NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_create(bus, NULL, NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_remove(NULL, "x"));
+    IS(SYNCLINE_EINVALID, syncline_zone_remove(bus, NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_roll_back_era(NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_wait_done(NULL, 1, 0));
+    IS(SYNCLINE_EINVALID, syncline_writer_request_early(NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_early_requested(NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_step(NULL));
+    IS(SYNCLINE_EINVALID, syncline_writer_on_halt(NULL, 0));
+    IS(SYNCLINE_EINVALID, syncline_writer_halt(NULL, 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_zone_halt(NULL, "x", 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_zone_halt(bus, NULL, 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_zone_halt(bus, "x", 0, NULL));
+    IS(SYNCLINE_EINVALID, syncline_halt_late(NULL, 0, &late));
+    IS(SYNCLINE_EINVALID, syncline_halt_holds(NULL));
+    IS(SYNCLINE_EINVALID, syncline_halt_version(NULL, 0, &number));
+    IS(SYNCLINE_EINVALID, syncline_zone_request_early(NULL, "x"));
+    IS(SYNCLINE_EINVALID, syncline_zone_request_early(bus, NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_wait_done(NULL, "x", 1, 0));
+    IS(SYNCLINE_EINVALID, syncline_zone_wait_done(bus, NULL, 1, 0));
+    FAILS(SYNCLINE_EINVALID, syncline_detail_laggard(0, NULL), "laggard");
+    IS(SYNCLINE_EINVALID, syncline_era_end(NULL));
+    IS(SYNCLINE_EINVALID, syncline_era_previous(NULL, &era));
+    IS(SYNCLINE_EINVALID, syncline_reader_rewind(NULL, 1));
+    IS(SYNCLINE_EINVALID, syncline_reader_try_live(NULL, &message, &edge));
+    IS(SYNCLINE_EINVALID, syncline_reader_wait_live(NULL, 0, &message, &edge));
+    FAILS(SYNCLINE_EINVALID, syncline_detail_gone((uint64_t *)1, NULL), "oldest");
+    IS(SYNCLINE_EINVALID, syncline_reader_request_early(NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_edge(NULL, "x", NULL, NULL));
+    IS(SYNCLINE_EINVALID, syncline_zone_edge(bus, NULL, NULL, NULL));
     IS(SYNCLINE_EINVALID, syncline_writer_set_room_timeout(NULL, 0));
     IS(SYNCLINE_EINVALID, syncline_writer_generation(NULL, &number));
     IS(SYNCLINE_EINVALID, syncline_writer_row(NULL, &row));
@@ -61,6 +97,8 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_reader_spin_era(NULL, 0, &era));
     IS(SYNCLINE_EINVALID, syncline_reader_wait_era(NULL, 0, &era));
     IS(SYNCLINE_EINVALID, syncline_era_next(NULL, &message));
+    IS(SYNCLINE_EINVALID, syncline_era_edge(NULL, &edge));
+    IS(SYNCLINE_EINVALID, syncline_reader_edge_info(NULL, 1, &edge));
     IS(SYNCLINE_EINVALID, syncline_message_copy(NULL, &number, sizeof number));
     IS(SYNCLINE_EINVALID, syncline_message_era(NULL, &number));
     IS(SYNCLINE_EINVALID, syncline_reader_release(NULL));
@@ -76,6 +114,7 @@ static void null_handles(syncline_bus *bus) {
     syncline_reader_close(NULL);
     syncline_listing_close(NULL);
     syncline_watch_close(NULL);
+    syncline_halt_release(NULL);
     syncline_bus_close(NULL);
 }
 
@@ -106,6 +145,7 @@ static void zone_options(syncline_bus *bus) {
     struct syncline_zone_options zone = {.size = sizeof zone, .pace = 4};
     struct syncline_writer_options options = {.size = sizeof options, .zone = "zone options", .name = "w", .zone_options = &zone};
     syncline_writer *writer, *none;
+    uint64_t tag = 1;
     FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "no pace has the number 4");
     zone = (struct syncline_zone_options){.size = 1};
     FAILS(SYNCLINE_EINVALID, syncline_writer_open(bus, &options, &writer), "sizeof(struct syncline_zone_options)");
@@ -132,6 +172,15 @@ static void zone_options(syncline_bus *bus) {
     zone.every_commits = 0;
     IS(0, syncline_writer_open(bus, &options, &none)); /* whatever it has */
     FAILS(SYNCLINE_EINVALID, syncline_writer_permit(none, NULL), "lockstep");
+    FAILS(SYNCLINE_EINVALID, syncline_writer_roll_back_era(none), "revocable");
+    zone.every_commits = 11;
+    FAILS(SYNCLINE_EMISMATCH, syncline_zone_create(bus, "zone options", &zone), "10");
+    zone.pace = 4;
+    FAILS(SYNCLINE_EINVALID, syncline_zone_create(bus, "another", &zone), "no pace");
+    FAILS(SYNCLINE_EINVALID, syncline_zone_create(bus, "\n", NULL), "control");
+    FAILS(SYNCLINE_EUNKNOWN, syncline_zone_remove(bus, "nowhere"), "nowhere");
+    IS(SYNCLINE_EINVALID, syncline_zone_remove(bus, ""));
+    zone = (struct syncline_zone_options){.size = sizeof zone};
     syncline_writer_close(none);
     syncline_writer_close(writer);
 
@@ -141,9 +190,11 @@ static void zone_options(syncline_bus *bus) {
     FAILS(SYNCLINE_EINVALID, syncline_writer_edge(writer, NULL), "call permit");
     IS(0, syncline_batch_begin(writer));
     FAILS(SYNCLINE_EINVALID, syncline_writer_permit(writer, NULL), "a batch is open");
+    FAILS(SYNCLINE_EINVALID, syncline_writer_roll_back_era(writer), "a batch is open");
     IS(0, syncline_batch_roll_back(writer));
     IS(0, syncline_writer_permit(writer, NULL));
     FAILS(SYNCLINE_EINVALID, syncline_writer_permit(writer, NULL), "found a second");
+    FAILS(SYNCLINE_EINVALID, syncline_zone_edge(bus, "bad lockstep", &tag, NULL), "no tag");
     syncline_writer_close(none);
     syncline_writer_close(writer);
 }
@@ -311,6 +362,89 @@ static void loans_and_batches(syncline_bus *bus) {
     syncline_writer_close(writer);
 }
 
+static void edges(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "bad edges", "w");
+    syncline_reader *reader = open_reader(bus, "bad edges", "bytes", 1), *live = open_reader(bus, "bad edges", "bytes", 0);
+    const struct syncline_edge *edge = (const struct syncline_edge *)1;
+    const struct syncline_era *era;
+    IS(0, syncline_writer_edge_info(writer, 0, &edge));
+    CHECK(edge == NULL);
+    IS(0, syncline_writer_edge_info(writer, 1, &edge));
+    IS(0, syncline_reader_edge_info(reader, UINT64_MAX, &edge));
+    IS(SYNCLINE_EINVALID, syncline_writer_edge_info(writer, 1, NULL));
+    FAILS(SYNCLINE_EINVALID, syncline_era_edge(reader, &edge), "begin one first");
+    FAILS(SYNCLINE_EINVALID, syncline_era_edge(live, &edge), "live");
+    IS(SYNCLINE_EINVALID, syncline_era_edge(reader, NULL));
+    IS(0, syncline_batch_begin(writer));
+    FAILS(SYNCLINE_EINVALID, syncline_writer_edge_tagged(writer, 1, NULL), "a batch is open");
+    IS(0, syncline_batch_roll_back(writer));
+    FAILS(SYNCLINE_EUNKNOWN, syncline_zone_edge(bus, "nowhere", NULL, NULL), "nowhere");
+    FAILS(SYNCLINE_EINVALID, syncline_zone_edge(bus, "bad edges", (const uint64_t *)1, NULL), "tag");
+    IS(0, syncline_writer_edge(writer, NULL));
+    IS(1, syncline_reader_try_era(reader, &era));
+    IS(1, syncline_era_edge(reader, &edge));
+    CHECK(edge->has_tag == 0 && edge->tag == 0);
+    CHECK(strcmp(syncline_reason_name(0), "unknown") == 0 && strcmp(syncline_reason_name(UINT32_MAX), "unknown") == 0);
+    syncline_reader_close(live);
+    syncline_reader_close(reader);
+    syncline_writer_close(writer);
+}
+
+static void halts(syncline_bus *bus) {
+    syncline_writer *writer = open_writer(bus, "bad halts", "w");
+    syncline_reader *live = open_reader(bus, "bad halts", "bytes", 0);
+    const struct syncline_late *late;
+    syncline_halt *halt = (syncline_halt *)1;
+    uint64_t version;
+    FAILS(SYNCLINE_EUNKNOWN, syncline_zone_halt(bus, "nowhere", 0, &halt), "nowhere");
+    CHECK(halt == NULL);
+    IS(SYNCLINE_EUNKNOWN, syncline_zone_request_early(bus, "nowhere"));
+    IS(SYNCLINE_EUNKNOWN, syncline_zone_wait_done(bus, "nowhere", 1, 0));
+    FAILS(SYNCLINE_EINVALID, syncline_writer_on_halt(writer, 2), "found 2");
+    FAILS(SYNCLINE_EINVALID, syncline_era_end(live), "live");
+    IS(0, syncline_writer_halt(writer, 0, &halt));
+    IS(SYNCLINE_EINVALID, syncline_halt_late(halt, 0, NULL));
+    IS(0, syncline_halt_late(halt, SIZE_MAX, &late));
+    FAILS(SYNCLINE_EINVALID, syncline_halt_version(halt, 64, &version), "the zone has 64");
+    IS(SYNCLINE_EINVALID, syncline_halt_version(halt, 0, NULL));
+    syncline_halt_release(halt);
+    syncline_reader_close(live);
+    syncline_writer_close(writer);
+}
+
+static void past_and_markers(syncline_bus *bus) {
+    struct syncline_channel channel = {"bytes", NULL};
+    struct syncline_reader_options options = {.size = sizeof options, .zone = "bad past", .name = "r", .channels = &channel,
+                                              .channel_count = 1, .synced = 1, .markers = 1};
+    struct syncline_zone_options revocable = {.size = sizeof revocable, .pace = SYNCLINE_REVOCABLE};
+    syncline_reader *reader, *none, *live;
+    const struct syncline_message *message;
+    const struct syncline_edge *edge;
+    const struct syncline_era *era;
+    FAILS(SYNCLINE_EINVALID, syncline_reader_open(bus, &options, &none), "both synced and with markers");
+    CHECK(none == NULL);
+    options.markers = 0;
+    options.start_era = 2;
+    FAILS(SYNCLINE_EGONE, syncline_reader_open(bus, &options, &none), "era 2");
+    CHECK(none == NULL);
+    options.start_era = 1;
+    IS(0, syncline_reader_open(bus, &options, &reader));
+    live = open_reader(bus, "bad past", "bytes", 0);
+    FAILS(SYNCLINE_EINVALID, syncline_era_previous(reader, &era), "begin one first");
+    FAILS(SYNCLINE_EINVALID, syncline_era_previous(live, &era), "live");
+    FAILS(SYNCLINE_EINVALID, syncline_reader_rewind(live, 1), "live");
+    FAILS(SYNCLINE_EINVALID, syncline_reader_try_live(live, &message, &edge), "markers");
+    FAILS(SYNCLINE_EINVALID, syncline_reader_wait_live(reader, -1, &message, &edge), "markers");
+    IS(SYNCLINE_EINVALID, syncline_reader_try_live(live, NULL, &edge));
+    IS(SYNCLINE_EINVALID, syncline_reader_try_live(live, &message, NULL));
+    IS(SYNCLINE_EINVALID, syncline_era_previous(reader, NULL));
+    syncline_reader_close(live);
+    syncline_reader_close(reader);
+    options = (struct syncline_reader_options){.size = sizeof options, .zone = "bad revocable", .name = "r", .channels = &channel,
+                                               .channel_count = 1, .zone_options = &revocable};
+    IS(SYNCLINE_EINVALID, syncline_reader_open(bus, &options, &none));
+}
+
 static void reading(syncline_bus *bus) {
     syncline_writer *writer = open_writer(bus, "reading", "w");
     syncline_lane lane = open_lane(writer, "bytes", NULL);
@@ -355,6 +489,9 @@ int main(void) {
     types(bus);
     sizes(bus);
     loans_and_batches(bus);
+    edges(bus);
+    halts(bus);
+    past_and_markers(bus);
     reading(bus);
     syncline_bus_close(bus);
     puts("ok");

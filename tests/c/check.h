@@ -82,4 +82,27 @@ static inline syncline_reader *open_reader(syncline_bus *bus, const char *zone, 
     return reader;
 }
 
+/* Publishes one byte. */
+static inline void say(syncline_writer *writer, syncline_lane lane, char byte) {
+    IS(0, syncline_writer_publish(writer, lane, &byte, 1));
+}
+
+/* The messages of the era begun are these bytes. */
+static inline void era_has(syncline_reader *reader, const char *bytes) {
+    const struct syncline_message *message;
+    for (; *bytes; bytes++) {
+        IS(1, syncline_era_next(reader, &message));
+        CHECK(message->len == 1 && *(const char *)message->data == *bytes);
+    }
+    IS(0, syncline_era_next(reader, &message));
+}
+
+/* The next era is sealed already, has this number and these bytes. */
+static inline void next_era_has(syncline_reader *reader, uint64_t number, const char *bytes) {
+    const struct syncline_era *era;
+    IS(1, syncline_reader_try_era(reader, &era));
+    CHECK(era->number == number && era->merged == 0);
+    era_has(reader, bytes);
+}
+
 #endif

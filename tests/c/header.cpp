@@ -38,6 +38,10 @@ int main() {
     writer_options.size = sizeof writer_options;
     writer_options.zone = "cpp";
     writer_options.name = "w";
+    syncline_zone_options zone_options = {};
+    zone_options.size = sizeof zone_options;
+    zone_options.pace = SYNCLINE_LOCKSTEP;
+    writer_options.zone_options = &zone_options;
     if (syncline_writer_open(bus, &writer_options, &writer) < 0) return die("writer");
     if (syncline_lane_open(writer, "pose", &pose_type, nullptr, &lane) < 0) return die("lane");
 
@@ -57,6 +61,10 @@ int main() {
     if (syncline_reader_wait(reader, 1000000000, &message) != 1) return die("wait");
     if (syncline_message_copy(reader, &copy, sizeof copy) < 0) return die("copy");
     if (std::memcmp(&copy, &pose, sizeof pose) != 0 || std::string(message->channel) != "pose") return die("compare");
+    const syncline_edge *edge = nullptr;
+    std::uint64_t era = 0;
+    if (syncline_writer_permit(writer, &era) < 0) return die("permit");
+    if (syncline_reader_edge_info(reader, era, &edge) != 1 || edge->reason != SYNCLINE_REASON_PERMITS) return die("edge");
     syncline_reader_close(reader);
     syncline_writer_close(writer);
     syncline_bus_close(bus);

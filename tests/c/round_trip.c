@@ -28,8 +28,16 @@ AT(syncline_presence, uid, 36);
 /* Version 2. */
 AT(syncline_writer_options, zone_options, 48);
 AT(syncline_reader_options, zone_options, 64);
+AT(syncline_reader_options, early, 84);
 AT(syncline_zone_options, click_ns, 24);
 AT(syncline_zone_options, keep_eras, 64);
+AT(syncline_edge, straddlers, 32);
+AT(syncline_edge, straddler_count, 40);
+AT(syncline_laggard, pid, 16);
+AT(syncline_late, pid, 12);
+AT(syncline_item, last_edge, 80);
+AT(syncline_item, taken, 96);
+AT(syncline_item, permits, 128);
 
 static struct sample make_sample(uint64_t number) {
     return (struct sample){number, {0, (float)number / 2, 0}, 7};
@@ -225,11 +233,12 @@ static void around(syncline_bus *bus) {
 
 /* What is open at a fork is the parent's: the child is told so, whatever state it is in, and the parent goes on with it. */
 static void forked(syncline_bus *bus) {
-    syncline_writer *writer = open_writer(bus, "forked", "w");
+    syncline_writer *writer = open_writer(bus, "forked", "w"), *other = open_writer(bus, "forked", "other");
     syncline_lane lane = open_lane(writer, "bytes", NULL);
     syncline_reader *reader = open_reader(bus, "forked", "bytes", 0), *synced_reader = open_reader(bus, "forked", "bytes", 1);
     const struct syncline_message *message;
     const struct syncline_era *era;
+    const struct syncline_edge *edge;
     syncline_listing *listing;
     syncline_watch *watch;
     uint64_t number;
@@ -253,6 +262,19 @@ static void forked(syncline_bus *bus) {
         IS(SYNCLINE_EFORKED, syncline_writer_publish(writer, lane, "x", 1));
         IS(SYNCLINE_EFORKED, syncline_writer_edge(writer, NULL));
         IS(SYNCLINE_EFORKED, syncline_writer_generation(writer, &number));
+        IS(SYNCLINE_EFORKED, syncline_writer_edge_info(writer, 1, &edge));
+        IS(SYNCLINE_EFORKED, syncline_reader_edge_info(synced_reader, 1, &edge));
+        IS(SYNCLINE_EFORKED, syncline_era_edge(synced_reader, &edge));
+        IS(SYNCLINE_EFORKED, syncline_era_end(synced_reader));
+        IS(SYNCLINE_EFORKED, syncline_era_previous(synced_reader, &era));
+        IS(SYNCLINE_EFORKED, syncline_reader_rewind(synced_reader, 1));
+        IS(SYNCLINE_EFORKED, syncline_reader_try_live(reader, &message, &edge));
+        IS(SYNCLINE_EFORKED, syncline_reader_wait_live(reader, -1, &message, &edge));
+        IS(SYNCLINE_EFORKED, syncline_reader_request_early(reader));
+        IS(SYNCLINE_EFORKED, syncline_zone_edge(bus, "forked", NULL, NULL));
+        IS(SYNCLINE_EFORKED, syncline_zone_create(bus, "forked", NULL));
+        IS(SYNCLINE_EFORKED, syncline_zone_remove(bus, "forked"));
+        IS(SYNCLINE_EFORKED, syncline_writer_roll_back_era(other));
         IS(SYNCLINE_EFORKED, syncline_message_copy(reader, &byte, 1));
         IS(SYNCLINE_EFORKED, syncline_message_era(reader, &number));
         IS(SYNCLINE_EFORKED, syncline_reader_try(reader, &message));
@@ -278,6 +300,7 @@ static void forked(syncline_bus *bus) {
     }
     syncline_reader_close(synced_reader);
     syncline_reader_close(reader);
+    syncline_writer_close(other);
     syncline_writer_close(writer);
 }
 

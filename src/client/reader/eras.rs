@@ -55,6 +55,12 @@ impl Reader {
         Err(Error::Invalid("a live reader has no eras: open it as a synced one".to_owned()))
     }
 
+    /// The era begun and not ended yet, for C.
+    #[cfg(feature = "capi")]
+    pub(crate) fn era_begun(&self) -> Option<u64> {
+        self.unreleased.then_some(self.era)
+    }
+
     /// Ends the era begun and begins the next one that is sealed and whole: its number and whether it is merged.
     pub(crate) fn begin_next_era(&mut self) -> Result<Option<(u64, bool)>> {
         self.check_synced()?;
@@ -90,7 +96,7 @@ impl Reader {
     }
 
     /// Skips what is left of the era begun, and leaves it behind.
-    fn finish_era(&mut self) -> Result<()> {
+    pub(crate) fn finish_era(&mut self) -> Result<()> {
         if !self.unreleased {
             return Ok(());
         }

@@ -67,8 +67,13 @@ impl Reader {
     fn dress(&mut self, given: Given) -> Live<'_> {
         match given {
             Given::Message(taken) => Live::Message(Message::new(self, taken)),
-            Given::Edge(era) => Live::Edge(Edge::of(self.zone.view(), era).unwrap_or_else(|| forgotten(era))),
+            Given::Edge(era) => Live::Edge(self.edge_given(era)),
         }
+    }
+
+    /// What is on record of an edge that is handed out.
+    pub(crate) fn edge_given(&self, era: u64) -> Edge {
+        Edge::of(self.zone.view(), era).unwrap_or_else(|| forgotten(era))
     }
 
     pub(crate) fn poll_marked(&mut self) -> Result<Option<Given>> {

@@ -17,6 +17,27 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "expected a number of bytes such as 4096, 64K or 1M".to_owned())
 }
 
+/// A time in whole milliseconds, at least 1.
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<u32>().ok().filter(|&number| number > 0);
+    number
+        .map(|number| Duration::from_millis(number.into()))
+        .ok_or_else(|| format!("expected whole milliseconds from 1 to {} such as 20", u32::MAX))
+}
+
+/// Any number, decimal or hexadecimal.
+pub(super) fn number(text: &str) -> Result<u64, String> {
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    // `from_str_radix` takes a sign, too.
+    let digits = hexadecimal.unwrap_or(text);
+    let number = match (digits.starts_with('+'), hexadecimal) {
+        (true, _) => None,
+        (false, Some(digits)) => u64::from_str_radix(digits, 16).ok(),
+        (false, None) => digits.parse().ok(),
+    };
+    number.ok_or_else(|| "expected a number of up to 64 bits such as 42 or 0x2a".to_owned())
+}
+
 /// A time in seconds, fractions allowed.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok();
@@ -40,7 +61,21 @@ mod tests {
     }
 
     #[test]
+    fn numbers() {
+        assert_eq!(number("42"), Ok(42));
+        assert_eq!(number("0x2a"), Ok(42));
+        assert_eq!(number("0XFFFFFFFFFFFFFFFF"), Ok(u64::MAX));
+        for wrong in ["", "-1", "+1", "0x", "0x+1", "2a", "18446744073709551616", "0x10000000000000000"] {
+            assert!(number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn times() {
+        assert_eq!(milliseconds("20"), Ok(Duration::from_millis(20)));
+        for wrong in ["", "0", "-1", "0.5", "20ms", "4294967296"] {
+            assert!(milliseconds(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         assert_eq!(seconds("3"), Ok(Duration::from_secs(3)));
         for wrong in ["", "-1", "NaN", "inf", "1e99", "3s"] {

@@ -1,6 +1,6 @@
 //! How a command ends: an exit status, and what is said on standard error.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use std::io;
 use std::process::ExitCode;
 
@@ -14,6 +14,14 @@ pub(super) enum Exit {
     Failed(String),
     /// A timeout passed.
     TimedOut(String),
+    /// The zone is halted.
+    Halted(String),
+    /// The era that was asked for is not to be had.
+    Gone(String),
+    /// The open era was rolled back.
+    RolledBack(String),
+    /// A command that was run in our name ended with this status, or could not be run, and why.
+    Command(u8, Option<String>),
     /// Ctrl-C or SIGTERM.
     Interrupted,
     /// Whoever read standard output has gone.
@@ -37,7 +45,14 @@ impl Exit {
 
 impl From<Error> for Exit {
     fn from(error: Error) -> Exit {
-        Exit::Failed(error.to_string())
+        let text = error.to_string();
+        match error.code() {
+            Code::Timeout | Code::Laggards => Exit::TimedOut(text),
+            Code::Halted => Exit::Halted(text),
+            Code::Gone => Exit::Gone(text),
+            Code::RolledBack => Exit::RolledBack(text),
+            _ => Exit::Failed(text),
+        }
     }
 }
 
@@ -47,6 +62,11 @@ pub(super) fn status(outcome: Outcome) -> ExitCode {
         Ok(()) | Err(Exit::OutputClosed) => return ExitCode::SUCCESS,
         Err(Exit::Failed(text)) => (1, text),
         Err(Exit::TimedOut(text)) => (3, text),
+        Err(Exit::Halted(text)) => (4, text),
+        Err(Exit::Gone(text)) => (5, text),
+        Err(Exit::RolledBack(text)) => (6, text),
+        Err(Exit::Command(status, Some(text))) => (status, text),
+        Err(Exit::Command(status, None)) => return ExitCode::from(status),
         Err(Exit::Interrupted) => return ExitCode::from(130),
     };
     // Not `eprintln!`, which panics when standard error is closed.

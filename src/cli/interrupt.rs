@@ -1,11 +1,14 @@
 //! Ctrl-C and SIGTERM, as something to look at and to poll on.
 
 use super::exit::{Exit, Outcome};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Whether the user wants us to end. A second signal ends the process at once, whatever it is doing.
 pub(super) struct Interrupt {
@@ -40,6 +43,13 @@ impl Interrupt {
     /// What becomes readable with a signal.
     pub(super) fn pipe(&self) -> &UnixStream {
         &self.pipe
+    }
+
+    /// Sleeps until there is a signal, or something else is readable, for so long at most. `EINTR` and the like end it early: look again.
+    pub(super) fn sleep(&self, or: Option<BorrowedFd<'_>>, most: Duration) {
+        let mut ready = vec![PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        ready.extend(or.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let _ = poll(&mut ready, PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX));
     }
 
     /// Sleeps until there is a signal.

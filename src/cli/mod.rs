@@ -7,17 +7,23 @@ mod arguments;
 mod bench;
 mod broker;
 mod demo;
+mod edge;
 mod exit;
 mod frames;
 mod input;
 mod interrupt;
 mod lines;
 mod list;
+mod listing;
 mod output;
+mod phrase;
 mod publish;
 mod render;
+mod seal;
 mod subscribe;
+mod table;
 mod watch;
+mod zone;
 
 use crate::client::Bus;
 use clap::{Parser, Subcommand};
@@ -38,8 +44,8 @@ struct Program {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 done; 1 failure, told on standard error; 2 wrong usage; 3 a timeout passed; 130 interrupted (Ctrl-C or \
-SIGTERM). When whoever reads standard output has gone (`| head`), a command ends quietly with 0.
+Exit status: 0 done; 1 failure, told on standard error; 2 wrong usage; 3 a timeout passed; 4 the zone is halted; 5 that \
+era is not to be had; 6 the open era was rolled back; 130 interrupted (Ctrl-C or SIGTERM). When whoever reads standard output has gone (`| head`), a command ends quietly with 0.
 
 Logs go to standard error: RUST_LOG=debug, say, chooses how much (the broker's default is info, else warn).
 
@@ -61,6 +67,9 @@ enum Command {
     Sub(subscribe::Arguments),
     /// List zones, channels, types, writers and readers
     Ls(list::Arguments),
+    /// Make, show, halt or remove a zone, or run an edge in it
+    #[command(subcommand)]
+    Zone(zone::Zone),
     /// Print who comes, leaves and dies, as it happens
     Watch(watch::Arguments),
     /// Show the main job on this host's own figures, or (`demo torn`) why edges are needed
@@ -109,6 +118,7 @@ fn run(command: Command, place: &Place) -> Outcome {
         Command::Pub(arguments) => publish::run(&arguments, place),
         Command::Sub(arguments) => subscribe::run(&arguments, place),
         Command::Ls(arguments) => list::run(&arguments, place),
+        Command::Zone(command) => zone::run(&command, place),
         Command::Watch(arguments) => watch::run(&arguments, place),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(bench) => bench::run(&bench, place),

@@ -6,7 +6,9 @@ use super::exit::{Exit, Outcome};
 use super::frames::sink;
 use super::interrupt::Interrupt;
 use super::lines::Lines;
-use crate::client::{Lane, Writer, Zone};
+use super::seal::{pause, seal};
+use super::zone::Options;
+use crate::client::{HaltMode, Lane, Writer, Zone};
 use crate::error::Error;
 use crate::layout::lane::FRAME_HEADER;
 use std::str::FromStr;
@@ -36,7 +38,8 @@ pub(super) struct Arguments {
     frames: bool,
     /// When to seal an era: after each line, after every N lines, at the end of the input, or never. Except with `never`, the end
     /// of the input is always sealed, and an era that outgrows the channel is sealed early, for no reader could make room.
-    /// (What the last writer of a zone leaves unsealed, the broker seals)
+    /// (What the last writer of a zone leaves unsealed, the broker seals. In a lockstep zone, this is when to give this writer's permit
+    /// and wait for the edge)
     #[arg(long, value_name = "each|N|end|never", default_value = "end")]
     edge: Edges,
     /// Wait for this many readers of the channel before the first line. (With --frames: of each channel, when it comes)
@@ -55,6 +58,8 @@ pub(super) struct Arguments {
     /// This writer's name
     #[arg(long, default_value = "pub")]
     pub(super) name: String,
+    #[command(flatten)]
+    pub(super) options: Options,
 }
 
 /// When to seal an era.
@@ -88,12 +93,12 @@ pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
         return sink::run(arguments, place, &interrupt);
     }
     let channel = arguments.channel.as_deref().unwrap_or_default();
-    let zone = place.connect()?.zone(arguments.zone.as_deref().unwrap_or(channel));
+    let zone = arguments.options.of(place.connect()?.zone(arguments.zone.as_deref().unwrap_or(channel)));
     let mut publisher = Publisher::open(arguments, &zone, channel)?;
     wait_for_readers(&zone, channel, arguments, &interrupt)?;
     let published = publisher.publish_all(&interrupt);
     // Also after an error: what was published is whole lines.
-    let sealed = if arguments.edge == Edges::Never { Ok(()) } else { publisher.seal() };
+    let sealed = if arguments.edge == Edges::Never { Ok(()) } else { publisher.seal(&interrupt) };
     published.and(sealed)
 }
 
@@ -130,6 +135,8 @@ struct Publisher {
 impl Publisher {
     fn open(arguments: &Arguments, zone: &Zone, channel: &str) -> Outcome<Publisher> {
         let mut writer = zone.writer(&arguments.name)?;
+        // While it is halted, signals are looked at.
+        writer.on_halt(HaltMode::Refuse);
         let mut lane = writer.channel(channel);
         if let Some(bytes) = arguments.capacity {
             lane = lane.capacity(bytes);
@@ -153,30 +160,34 @@ impl Publisher {
     fn publish(&mut self, line: &[u8], interrupt: &Interrupt) -> Outcome {
         match self.writer.publish(self.lane, line) {
             Ok(()) => {}
-            Err(Error::Full { behind }) => self.publish_when_there_is_room(line, behind, interrupt)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => self.publish_later(line, error, interrupt)?,
         }
         self.unsealed += FRAME_HEADER + (line.len() as u64).next_multiple_of(8);
         self.lines += 1;
         match self.edges {
-            Edges::Every(lines) if self.lines >= lines => self.seal(),
+            Edges::Every(lines) if self.lines >= lines => self.seal(interrupt),
             _ => Ok(()),
         }
     }
 
+    /// Publishes when there is room, and the zone is not halted.
     #[cold]
-    fn publish_when_there_is_room(&mut self, line: &[u8], mut behind: u64, interrupt: &Interrupt) -> Outcome {
+    fn publish_later(&mut self, line: &[u8], mut why_not: Error, interrupt: &Interrupt) -> Outcome {
         self.writer.set_room_timeout(SLICE);
         loop {
             interrupt.check()?;
-            // All that the slowest reader lacks is unsealed: a synced one waits for us, not we for it.
-            if self.edges != Edges::Never && self.lines > 0 && behind <= self.unsealed {
-                self.seal()?;
+            match why_not {
+                // All that the slowest reader lacks is unsealed: a synced one waits for us, not we for it.
+                Error::Full { behind } if self.edges != Edges::Never && self.lines > 0 && behind <= self.unsealed => {
+                    self.seal(interrupt)?;
+                }
+                Error::Full { .. } => {}
+                Error::Halted => pause(interrupt)?,
+                error => return Err(error.into()),
             }
             match self.writer.publish(self.lane, line) {
                 Ok(()) => break,
-                Err(Error::Full { behind: still }) => behind = still,
-                Err(error) => return Err(error.into()),
+                Err(error) => why_not = error,
             }
         }
         self.writer.set_room_timeout(Duration::ZERO);
@@ -184,21 +195,9 @@ impl Publisher {
     }
 
     /// Seals what was published.
-    fn seal(&mut self) -> Outcome {
+    fn seal(&mut self, interrupt: &Interrupt) -> Outcome {
         (self.unsealed, self.lines) = (0, 0);
-        seal(&mut self.writer)
-    }
-}
-
-/// Seals what a writer published.
-pub(super) fn seal(writer: &mut Writer) -> Outcome {
-    loop {
-        match writer.edge() {
-            Ok(_) => return Ok(()),
-            // Overtaken by others' edges, again and again: they made progress, so may we.
-            Err(Error::Timeout) => {}
-            Err(error) => return Err(error.into()),
-        }
+        seal(&mut self.writer, interrupt)
     }
 }
 

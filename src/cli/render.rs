@@ -1,6 +1,6 @@
 //! Messages as text: fields by name where the type declares them.
 
-use crate::client::Message;
+use crate::client::{Edge, Message};
 use crate::wire::{Field, Scalar, TypeDesc};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use std::io::Write;
@@ -118,6 +118,8 @@ pub(super) struct Json<'a> {
     pub(super) message: &'a Message<'a>,
     /// A copy of its payload.
     pub(super) payload: &'a [u8],
+    /// The sealed era that it is in, and what is on record of that one's edge.
+    pub(super) sealed: (Option<u64>, Option<&'a Edge>),
 }
 
 impl Serialize for Json<'_> {
@@ -130,7 +132,10 @@ impl Serialize for Json<'_> {
         map.serialize_entry("writer_name", origin.writer_name)?;
         map.serialize_entry("pid", &origin.pid)?;
         map.serialize_entry("sequence", &self.message.sequence())?;
-        map.serialize_entry("era", &self.message.era())?;
+        let (era, edge) = self.sealed;
+        map.serialize_entry("era", &era)?;
+        map.serialize_entry("reason", &edge.map(|edge| edge.reason.name()))?;
+        map.serialize_entry("tag", &edge.and_then(|edge| edge.tag))?;
         map.serialize_entry("len", &self.payload.len())?;
         payload_entry(&mut map, self.message.type_desc(), self.payload)?;
         map.end()

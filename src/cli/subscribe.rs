@@ -2,12 +2,13 @@
 
 use super::Place;
 use super::arguments::seconds;
+use super::edge::{Known, Marker};
 use super::exit::{Exit, Outcome};
 use super::frames::source;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::render;
-use crate::client::{Bus, Message, Reader, ReaderBuilder, Start, Zone};
+use crate::client::{Bus, Live, Message, Reader, ReaderBuilder, Start, Zone};
 use crate::error::Error;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,14 @@ pub(super) struct Arguments {
     /// Where to start in channels that have messages already
     #[arg(long, value_name = "oldest|latest", default_value = "latest")]
     from: From,
+    /// Start with this era, of which nothing may be missing; the one after the last sealed at the latest (exit status 5 if it is not to
+    /// be had)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "from")]
+    from_era: Option<u64>,
+    /// Print the edges, too, each after the last message of its era, as a line of its own: `-- era 7: exact, tag 42 (0x2a) --`, or
+    /// an object with `zone` and `edge`
+    #[arg(long, conflicts_with = "synced")]
+    markers: bool,
     /// End after this many messages. (With --frames: eras)
     #[arg(long, value_name = "N")]
     pub(super) count: Option<u64>,
@@ -59,8 +68,8 @@ pub(super) struct Arguments {
     /// Refuse channels that do not exist
     #[arg(long)]
     must_exist: bool,
-    /// One JSON object a message: zone, channel, writer, writer_name, pid, sequence, era, len, and `fields` (or `text`, or
-    /// `hex`)
+    /// One JSON object a message: zone, channel, writer, writer_name, pid, sequence, era with the reason and tag of its edge (null
+    /// while it is open), len, and `fields` (or `text`, or `hex`)
     #[arg(long)]
     json: bool,
     /// This reader's name
@@ -90,6 +99,7 @@ pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
         left: arguments.count,
         payload: Vec::new(),
         line: Vec::new(),
+        known: Known::default(),
         damaged: None,
     };
     let ended = copy(arguments, &mut sources, &mut printer, &interrupt, deadline);
@@ -104,7 +114,32 @@ pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
 /// A reader of one zone.
 struct Source {
     zone: String,
+    input: Input,
+}
+
+/// A reader, perhaps with markers.
+struct Input {
     reader: Reader,
+    marked: bool,
+}
+
+impl Input {
+    /// What there is now; of whatever reader, as one with markers has it.
+    fn try_next(&mut self) -> Option<Result<Live<'_>, Error>> {
+        match self.marked {
+            true => self.reader.try_live().transpose(),
+            false => self.reader.try_recv().transpose().map(|received| received.map(Live::Message)),
+        }
+    }
+
+    /// The same; sleeps until there is something.
+    fn next(&mut self, timeout: Duration) -> Option<Result<Live<'_>, Error>> {
+        let received = match self.marked {
+            true => self.reader.next_live(timeout),
+            false => self.reader.recv(timeout).map(Live::Message),
+        };
+        (!matches!(received, Err(Error::Timeout))).then_some(received)
+    }
 }
 
 fn open(arguments: &Arguments, bus: &Bus) -> Outcome<Vec<Source>> {
@@ -116,8 +151,9 @@ fn open(arguments: &Arguments, bus: &Bus) -> Outcome<Vec<Source>> {
     let mut sources = Vec::with_capacity(zones.len());
     for (zone, channels) in zones {
         let builder = arguments.builder(&bus.zone(&zone), &channels);
-        let reader = if arguments.synced { builder.synced() } else { builder }.open()?;
-        sources.push(Source { reader, zone });
+        let builder = if arguments.synced { builder.synced() } else { builder };
+        let reader = if arguments.markers { builder.markers() } else { builder }.open()?;
+        sources.push(Source { input: Input { reader, marked: arguments.markers }, zone });
     }
     Ok(sources)
 }
@@ -133,9 +169,10 @@ impl Arguments {
 
     /// A live reader of these channels.
     pub(super) fn builder(&self, zone: &Zone, channels: &[String]) -> ReaderBuilder {
-        let builder = zone.reader(&self.name).start(match self.from {
-            From::Oldest => Start::Oldest,
-            From::Latest => Start::Latest,
+        let builder = zone.reader(&self.name).start(match (self.from_era, self.from) {
+            (Some(era), _) => Start::Era(era),
+            (None, From::Oldest) => Start::Oldest,
+            (None, From::Latest) => Start::Latest,
         });
         let builder = channels.iter().fold(builder, |builder, channel| builder.any(channel));
         if self.must_exist { builder.must_exist() } else { builder }
@@ -158,10 +195,10 @@ fn copy(
                 if printer.is_done() {
                     return Ok(());
                 }
-                match printer.take(&source.zone, source.reader.try_recv().transpose())? {
+                match printer.take(&source.zone, source.input.try_next())? {
                     Taken::Nothing => break,
                     Taken::Closed => closed = true,
-                    Taken::Message => {}
+                    Taken::Something => {}
                 }
                 idle = false;
             }
@@ -179,15 +216,12 @@ fn copy(
         }
         printer.output.flush()?;
         printer.output.check()?;
-        if arguments.until_closed && closed && sources.iter().all(|source| source.reader.lanes() == 0) {
+        if arguments.until_closed && closed && sources.iter().all(|source| source.input.reader.lanes() == 0) {
             return Ok(());
         }
         match sources {
             [source] => {
-                let received = match source.reader.recv(left.min(SLICE)) {
-                    Err(Error::Timeout) => None,
-                    received => Some(received),
-                };
+                let received = source.input.next(left.min(SLICE));
                 closed |= matches!(printer.take(&source.zone, received)?, Taken::Closed);
             }
             _ => std::thread::sleep(left.min(PAUSE)),
@@ -197,7 +231,7 @@ fn copy(
 
 /// What a look at a reader gave.
 enum Taken {
-    Message,
+    Something,
     Closed,
     Nothing,
 }
@@ -210,6 +244,7 @@ struct Printer {
     left: Option<u64>,
     payload: Vec<u8>,
     line: Vec<u8>,
+    known: Known,
     /// A lane that had to be given up.
     damaged: Option<String>,
 }
@@ -219,14 +254,24 @@ impl Printer {
         self.left == Some(0)
     }
 
-    fn take(&mut self, zone: &str, received: Option<Result<Message<'_>, Error>>) -> Outcome<Taken> {
+    fn take(&mut self, zone: &str, received: Option<Result<Live<'_>, Error>>) -> Outcome<Taken> {
         match received {
             None => Ok(Taken::Nothing),
-            Some(Ok(message)) => {
+            Some(Ok(Live::Message(message))) => {
                 self.print(zone, &message)?;
                 self.left = self.left.map(|left| left - 1);
-                Ok(Taken::Message)
+                Ok(Taken::Something)
             }
+            Some(Ok(Live::Edge(edge))) => {
+                let marker = Marker::new(zone, &edge);
+                match self.json {
+                    true => self.output.json(&marker)?,
+                    false => self.output.line(format_args!("{}", marker.line()))?,
+                }
+                Ok(Taken::Something)
+            }
+            // Nothing of that was printed, nor will be.
+            Some(Err(Error::RolledBack)) => Ok(Taken::Nothing),
             Some(Err(Error::Closed(_))) => Ok(Taken::Closed),
             // That lane is given up; others go on.
             Some(Err(error @ Error::Corrupt(_))) => {
@@ -241,7 +286,8 @@ impl Printer {
     fn print(&mut self, zone: &str, message: &Message<'_>) -> Outcome {
         message.copy_to(&mut self.payload)?;
         if self.json {
-            return self.output.json(&render::Json { zone, message, payload: &self.payload });
+            let sealed = self.known.of(zone, message);
+            return self.output.json(&render::Json { zone, message, payload: &self.payload, sealed });
         }
         if message.type_desc().is_bytes() {
             self.payload.push(b'\n');

@@ -1,5 +1,6 @@
 //! A message as its reader holds it.
 
+use super::edge::Edge;
 use super::lanes::Taken;
 use super::payload::Described;
 use super::reader::Reader;
@@ -61,6 +62,11 @@ impl<'r> Message<'r> {
     /// The era that it is in. For a live reader: `None` until that era is sealed, and again when the zone has forgotten it.
     pub fn era(&self) -> Option<u64> {
         self.reader.era_of(&self.taken)
+    }
+
+    /// What is on record of the edge that sealed its era; `None` as for [`Message::era`].
+    pub fn edge(&self) -> Option<Edge> {
+        self.reader.edge_info(self.era()?).ok()?
     }
 
     /// Length in bytes.

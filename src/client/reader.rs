@@ -265,7 +265,8 @@ impl Reader {
 
     /// How many lanes this reader has: writer x channel, those that ended but are not read to their end included.
     pub fn lanes(&self) -> usize {
-        self.lanes.len()
+        // What the zone keeps of writers that are gone is here for those who go back.
+        self.lanes.iter().filter(|lane| lane.told().is_none()).count()
     }
 
     /// The number of the zone's last sealed era; 0 before the first.

@@ -4,7 +4,8 @@ use crate::cli::Place;
 use crate::cli::exit::{Exit, Outcome};
 use crate::cli::input::Input;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::publish::{Arguments, SLICE, seal, wait_for_readers};
+use crate::cli::publish::{Arguments, SLICE, wait_for_readers};
+use crate::cli::seal::seal;
 use crate::client::{Batch, Lane, Writer, Zone};
 use crate::error::Error;
 use crate::layout::lane::MAX_CAPACITY;
@@ -20,7 +21,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, place: &Place, interrupt: &Inte
                 .to_owned(),
         ));
     }
-    let zone = place.connect()?.zone(arguments.zone.as_deref().unwrap_or_default());
+    let zone = arguments.options.of(place.connect()?.zone(arguments.zone.as_deref().unwrap_or_default()));
     let mut writer = zone.writer(&arguments.name)?;
     // Not longer: between waits, signals are looked at.
     writer.set_room_timeout(SLICE);
@@ -75,7 +76,7 @@ impl Sink<'_> {
                     era
                 }
             };
-            seal(&mut self.writer)?;
+            seal(&mut self.writer, self.interrupt)?;
             self.sealed = Some(era);
         }
         Ok(())

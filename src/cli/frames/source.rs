@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::wire::ZoneInfo;
 use crate::wire::frames::{self, Channel, Edge, Head};
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Runs `sub --frames`.
 pub(in crate::cli) fn run(
@@ -49,36 +49,38 @@ pub(in crate::cli) fn run(
     writer.write_bytes()?;
     let mut left = arguments.count;
     let mut closed = false;
+    let mut wait = Duration::ZERO;
     while left != Some(0) {
         // Between eras only, so that the stream ends with a whole one.
         interrupt.check()?;
-        let era = match reader.try_era().transpose() {
-            None => {
-                writer.output.flush()?;
-                writer.output.check()?;
-                if arguments.until_closed && closed && reader.lanes() == 0 {
-                    return Ok(());
-                }
-                let rest = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
-                if rest.is_zero() {
-                    return Err(Exit::TimedOut(match left {
-                        Some(more) => format!("timeout with {more} eras of --count still to come"),
-                        None => "timeout".to_owned(),
-                    }));
-                }
-                reader.next_era(rest.min(SLICE))
-            }
-            Some(era) => era,
-        };
-        match era {
+        match reader.next_era(wait) {
             Ok(era) => {
+                wait = Duration::ZERO;
                 writer.era(era)?;
                 left = left.map(|left| left - 1);
+                continue;
             }
             Err(Error::Timeout) => {}
-            Err(Error::Closed(_)) => closed = true,
+            Err(Error::Closed(_)) => {
+                closed = true;
+                continue;
+            }
             Err(error) => return Err(error.into()),
         }
+        // Nothing now: whoever reads the stream gets what there is.
+        writer.output.flush()?;
+        writer.output.check()?;
+        if arguments.until_closed && closed && reader.lanes() == 0 {
+            return Ok(());
+        }
+        let rest = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
+        if rest.is_zero() {
+            return Err(Exit::TimedOut(match left {
+                Some(more) => format!("timeout with {more} eras of --count still to come"),
+                None => "timeout".to_owned(),
+            }));
+        }
+        wait = rest.min(SLICE);
     }
     writer.output.flush()
 }

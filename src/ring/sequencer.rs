@@ -15,8 +15,8 @@
 //! (which has to be before the look: acquire), and the word differs from any later decision until the laps wrap.
 //!
 //! **A tag** is 64 bits, and a word of the slot has room for 48: a CAS decides *whose* tag it is (in the word that says why), and everybody
-//! copies that row's into two words of the slot. Its owner changes it only when no era is open that it may have proposed, and a helper looks at
-//! the generation after it has loaded it.
+//! copies that row's into two words of the slot. Its owner changes it only when no era is open that it may have proposed: whoever copies the
+//! new one into an era of the old comes after the flip, and finds both words decided.
 //!
 //! **An exact edge** covers what anybody had committed before the call. A helper may have decided a cut earlier, so the
 //! caller notes all versions first and goes again until the cuts have reached them: twice is the rule.
@@ -37,8 +37,8 @@
 use super::lockstep;
 use super::order::{
     CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_SEE, FLIP,
-    GENERATION_SEE, GENERATION_STILL, MARKER_FENCE, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, TAG_SEE, TAG_SET,
-    WORD_DECIDE, WORD_SEE,
+    GENERATION_SEE, GENERATION_STILL, MARKER_FENCE, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, WORD_DECIDE,
+    WORD_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
@@ -227,9 +227,11 @@ pub(super) fn finish(
     let begun = Begun(begun.unwrap_or_default());
     decide(zone, &slot[TIME], generation, lap, || clock().map(|time| time & VALUE))?;
     if begun.is_tagged() {
-        let tag = zone.tag(begun.proposer());
-        decide(zone, &slot[TAG_LOW], generation, lap, || Some(tag.load(TAG_SEE.get()) & 0xffff_ffff))?;
-        decide(zone, &slot[TAG_HIGH], generation, lap, || Some(tag.load(TAG_SEE.get()) >> 32))?;
+        // Relaxed: it was put down before `begun` was decided, so nothing older is found. The next one is put down after the flip, which comes
+        // after the two words were decided: who finds it decides nothing.
+        let tag = || zone.tag(begun.proposer()).load(RELAXED.get());
+        decide(zone, &slot[TAG_LOW], generation, lap, || Some(tag() & 0xffff_ffff))?;
+        decide(zone, &slot[TAG_HIGH], generation, lap, || Some(tag() >> 32))?;
     }
     for (index, (row, cut)) in zone.rows.iter().zip(&slot[SLOT_WORDS..]).take(begun.rows()).enumerate() {
         loop {
@@ -291,7 +293,8 @@ pub fn propose_tag(
     for _ in 0..EXACT_TRIES {
         let (era, _) = closing(zone.header);
         if zone.generation() >= era {
-            zone.tag(proposer).store(tag, TAG_SET.get());
+            // Relaxed: after the look at the generation (acquire), and shown by the word that says whose tag an era has.
+            zone.tag(proposer).store(tag, RELAXED.get());
             return Ok(());
         }
         seal(zone, &rest, &clock, races);

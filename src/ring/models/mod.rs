@@ -20,6 +20,8 @@ mod cause;
 mod edge;
 mod floor;
 mod lane;
+mod marker;
+mod record;
 mod recovery;
 mod stale;
 

@@ -8,7 +8,7 @@
 //!
 //!  closing   era:48 | roll-backs:16              the era that an edge has begun to seal
 //!  control   roster | early | halt | halts       what seldom changes and is looked at before every commit
-//!  round     era:16 | time:48                    lockstep: when the first permit of this era was given
+//!  round     era:8 | roll-backs:8 | time:48      lockstep: when the first permit of this round was given
 //!
 //!  slot of era n (n % E):  SLOT_WORDS words, then cut[W]
 //!   +-------+------+---------+----------+------------------------- - -
@@ -55,8 +55,8 @@ pub struct Header {
     pub high: Line<High>,
     /// What seldom changes.
     pub control: Line<Control>,
-    /// `era:16 | time:48`: lockstep: when the first permit for the era after the generation was given. Set by whoever gives it, read by
-    /// whoever minds the deadline.
+    /// `era:8 | roll-backs:8 | time:48`: lockstep: when the first permit for the era after the generation was given, since it was last rolled
+    /// back. Set by whoever gives it, read by whoever minds the deadline.
     pub round: Line<AtomicU64>,
 }
 

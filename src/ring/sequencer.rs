@@ -195,8 +195,19 @@ pub fn closing(header: &zone::Header) -> (u64, u64) {
 /// Seals the era after the present generation, or finds it sealed; returns its number. For zones whose edges wait for nobody.
 pub fn seal(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>, races: &mut Races) -> u64 {
     let generation = zone.generation();
-    let era = generation + 1;
-    zone.header.closing.0.fetch_max(era << ROLL_BITS, CLOSING_RAISE.get());
+    seal_after(zone, generation, proposal, clock, races);
+    generation + 1
+}
+
+/// Seals the era after `generation`, or finds it sealed.
+fn seal_after(
+    zone: Zone<'_>,
+    generation: u64,
+    proposal: &Proposal,
+    clock: impl Fn() -> Option<u64>,
+    races: &mut Races,
+) {
+    zone.header.closing.0.fetch_max((generation + 1) << ROLL_BITS, CLOSING_RAISE.get());
     CLOSING_FENCE.fence();
     let _ = finish(zone, generation, proposal, clock, races, |_, row, _| {
         // The open batch first: if the version is behind it then, it is not in the era.
@@ -204,7 +215,6 @@ pub fn seal(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>
         let version = row.version.load(COMMIT_SEE.get()) & VERSION;
         Ok(if open > version { version | STRADDLED } else { version })
     });
-    era
 }
 
 /// Decides all that is to be decided about the era after `generation`, and flips. `ballot` proposes a row's cut.
@@ -289,7 +299,6 @@ pub fn propose_tag(
     clock: impl Fn() -> Option<u64>,
     races: &mut Races,
 ) -> Result<(), Overtaken> {
-    let rest = Proposal { reason: Reason::Exact, proposer, tagged: false };
     for _ in 0..EXACT_TRIES {
         let (era, _) = closing(zone.header);
         if zone.generation() >= era {
@@ -297,7 +306,7 @@ pub fn propose_tag(
             zone.tag(proposer).store(tag, RELAXED.get());
             return Ok(());
         }
-        seal(zone, &rest, &clock, races);
+        finish_begun(zone, &clock, races);
     }
     Err(Overtaken)
 }
@@ -533,17 +542,17 @@ pub fn reaction_fence() {
     REACTION_FENCE.fence();
 }
 
-/// Finishes an edge that somebody has begun and not finished, if there is one.
+/// Finishes an edge that somebody has begun and not finished, if there is one, and begins none.
 pub fn finish_begun(zone: Zone<'_>, clock: impl Fn() -> Option<u64>, races: &mut Races) {
-    let (era, _) = closing(zone.header);
-    if era > zone.generation() {
+    let (era, rolls) = closing(zone.header);
+    // After that: whoever raised it knew that the era before was sealed.
+    let generation = zone.generation();
+    if era > generation {
         let proposal = Proposal { reason: Reason::Rest, proposer: zone.geometry.writers, tagged: false };
         match zone.geometry.pace {
-            Pace::Free => {
-                seal(zone, &proposal, clock, races);
-            }
+            Pace::Free => seal_after(zone, generation, &proposal, clock, races),
             Pace::Lockstep | Pace::Revocable => {
-                let _ = lockstep::pass(zone, &proposal, clock, races);
+                lockstep::finish(zone, lockstep::Round { era, rolls }, &proposal, clock, races);
             }
         }
     }

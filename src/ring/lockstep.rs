@@ -12,7 +12,7 @@
 //!
 //! **Who is late** is decided with the cut: once a deadline's edge has begun, a row without a permit gets its last cut again, marked; a
 //! permit that comes after that is for nothing, and its writer finds out ([`was_taken`]). In an edge that all have permitted, a row
-//! without one has just joined: it too gets its last cut again, and is not late.
+//! without one has just joined: it too gets its last cut again, and is not late. What earlier owners of the row left is in the era either way.
 //!
 //! **Rolling back.** In a revocable zone the word `closing` counts roll-backs beside the era. A roll-back raises the count by a CAS from
 //! a word that says that no edge has begun; an edge begins by a CAS from the word under which it has seen all permits. One of the
@@ -103,8 +103,9 @@ pub fn departed(zone: Zone<'_>) -> Round {
 
 /// Whether the permit of a sealed era was taken, and did not come too late: `None` if the generation ring has forgotten it.
 pub fn was_taken(zone: Zone<'_>, era: u64, row: usize, version: u64) -> Option<bool> {
+    let is_late = sequencer::straddled(zone, era, row)?;
     match sequencer::cut(zone, era, row) {
-        Cut::Version(cut) => Some(cut >= version),
+        Cut::Version(cut) => Some(cut >= version && !is_late),
         Cut::NoRow => Some(false),
         Cut::Gone => None,
     }
@@ -199,12 +200,16 @@ pub(super) fn finish(
 ) {
     let generation = round.era - 1;
     let _ = sequencer::finish(zone, generation, proposal, clock, races, |index, row, reason| {
-        if let Some(version) = permitted_by(zone, row, round).or_else(|| left_by(row)) {
-            return Ok(version);
-        }
         let last = sequencer::last_cut(zone, generation, index)?;
+        if let Some(version) = permitted_by(zone, row, round).or_else(|| left_by(row)) {
+            // No less than the last, should the word be of as many eras ago that its number is the same.
+            return Ok(version.max(last));
+        }
+        // Relaxed: stored before the state, which says that this writer is there.
+        let inherited = row.inherited.load(RELAXED.get()) & MAX_VERSION;
         let is_late = reason == Some(Reason::Deadline) && row.joined.load(RELAXED.get()) <= round.era;
-        Ok(if is_late { last | STRADDLED } else { last })
+        let version = inherited.max(last);
+        Ok(if is_late { version | STRADDLED } else { version })
     });
 }
 
@@ -216,8 +221,13 @@ fn permitted_by(zone: Zone<'_>, row: &Row, round: Round) -> Option<u64> {
 
 /// The version of a row whose writer has gone. Its lanes have their ends; nothing comes after them.
 fn left_by(row: &Row) -> Option<u64> {
-    let has_gone = row.state.load(STATE_SEE.get()) != ROW_OPEN;
-    has_gone.then(|| row.version.load(COMMIT_SEE.get()) & MAX_VERSION)
+    let has_gone = || row.state.load(STATE_SEE.get()) != ROW_OPEN;
+    if !has_gone() {
+        return None;
+    }
+    let version = row.version.load(COMMIT_SEE.get()) & MAX_VERSION;
+    // Unless the row has a writer again, which may have committed that and given no permit.
+    has_gone().then_some(version)
 }
 
 /// The era that is open can not be rolled back: an edge has begun to seal it, or the writer has given its permit.

@@ -20,6 +20,7 @@ mod cause;
 mod edge;
 mod floor;
 mod lane;
+mod lockstep;
 mod marker;
 mod record;
 mod recovery;

@@ -233,11 +233,8 @@ fn a_permit_of_long_ago_takes_nothing_back() {
     });
 }
 
-/// A helper that stops anywhere while the others go round the generation ring, and then goes on.
-///
-/// Would break: a word of a later era that the helper overwrites. No fence helps here: whatever is found decided has to pass on that the
-/// era before is sealed.
-fn survives(reason: Reason) {
+/// A helper that stops anywhere while another goes round the generation ring, era by era, and then goes on.
+fn survives(reason: Reason, seal: impl Fn(&Segments, u64) + 'static) {
     let segments = segments(1, 0);
     let shared = segments.clone();
     let stale = thread::spawn(move || {
@@ -245,11 +242,8 @@ fn survives(reason: Reason) {
         pass(&shared, round, reason);
     });
     let shared = segments.clone();
-    let writer = thread::spawn(move || {
-        for version in 1..=u64::from(ERAS) + 1 {
-            commit(&shared, 0, version);
-            permit(&shared, 0, version);
-        }
+    let others = thread::spawn(move || {
+        (1..=u64::from(ERAS) + 1).for_each(|version| seal(&shared, version));
         let generation = shared.zone().generation();
         // The helper may pass one more.
         let eras = sequencer::oldest_era(shared.zone(), generation + 1)..=generation;
@@ -257,7 +251,7 @@ fn survives(reason: Reason) {
         eras.map(look).collect::<Vec<_>>()
     });
     stale.join().unwrap();
-    let seen = writer.join().unwrap();
+    let seen = others.join().unwrap();
     let after = thread::spawn(move || {
         for (era, cut, record) in seen {
             assert_eq!(row(&segments, era, 0), cut, "the cut of era {era} has changed");
@@ -270,14 +264,50 @@ fn survives(reason: Reason) {
     after.join().unwrap();
 }
 
+/// Would break: a word of a later era that the helper overwrites.
 #[test]
 fn a_stale_helper_of_permits_overwrites_nothing() {
-    check(2, || survives(Reason::Permits));
+    let seal = |segments: &Segments, version| {
+        commit(segments, 0, version);
+        permit(segments, 0, version);
+    };
+    check(2, move || survives(Reason::Permits, seal));
 }
 
+/// The same, with deadlines: there is no fence on the way, so whatever is found decided has to pass on that the era before is sealed.
 #[test]
 fn a_stale_helper_of_a_deadline_overwrites_nothing() {
-    check(2, || survives(Reason::Deadline));
+    let seal = |segments: &Segments, _| deadline(segments, lockstep::round(segments.zone()));
+    check(2, move || survives(Reason::Deadline, seal));
+}
+
+/// A writer gives its permit, which one deadline's edge takes, and another finds taken.
+///
+/// Would break: a cut that does not pass on the commits which it names.
+#[test]
+fn a_cut_that_another_decided_has_its_messages() {
+    check(2, || {
+        let segments = segments(1, 1);
+        let round = lockstep::round(segments.zone());
+        let shared = segments.clone();
+        let writer = thread::spawn(move || {
+            let mut writer = Writer::new(&shared, 0, &[0]);
+            writer.publish(0, 8);
+            lockstep::permit(shared.zone(), &shared.rows[0], writer.version);
+        });
+        let edges = [0, 1].map(|_| {
+            let segments = segments.clone();
+            thread::spawn(move || {
+                deadline(&segments, round);
+                let cut = segments.cut(1, 0).unwrap();
+                assert_eq!(Reader::new(&segments, 0, 0).all_synced(cut).len() as u64, cut);
+            })
+        });
+        writer.join().unwrap();
+        for edge in edges {
+            edge.join().unwrap();
+        }
+    });
 }
 
 /// The broker gives a row to a writer, as it does: the era that is closing does not wait for it.

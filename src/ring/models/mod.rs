@@ -24,6 +24,7 @@ mod lockstep;
 mod marker;
 mod record;
 mod recovery;
+mod revocable;
 mod stale;
 
 use super::floor::{Floor, leave_behind};
@@ -326,6 +327,18 @@ impl<'a> Writer<'a> {
     fn roll_back(&mut self) {
         for (_, lane, _) in &mut self.lanes {
             lane.roll_back();
+        }
+    }
+
+    /// Where the next commit begins, in each lane.
+    fn places(&self) -> Vec<ring_lane::Reader> {
+        self.lanes.iter().map(|(_, lane, _)| lane.place()).collect()
+    }
+
+    /// Forgets what was committed since then.
+    fn go_back(&mut self, places: &[ring_lane::Reader]) {
+        for ((number, lane, _), &place) in self.lanes.iter_mut().zip(places) {
+            lane.go_back(self.segments.lane(*number), place);
         }
     }
 }

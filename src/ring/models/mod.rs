@@ -19,6 +19,7 @@ mod bell;
 mod cause;
 mod edge;
 mod floor;
+mod halt;
 mod lane;
 mod lockstep;
 mod marker;

@@ -27,6 +27,7 @@ mod record;
 mod recovery;
 mod revocable;
 mod stale;
+mod straddler;
 
 use super::floor::{Floor, leave_behind};
 use super::lane::{Claim, Frame, NoRoom, Peek};

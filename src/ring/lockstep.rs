@@ -116,10 +116,9 @@ pub fn start_round(zone: Zone<'_>, round: Round, clock: impl Fn() -> Option<u64>
     let word = &zone.header.round.0;
     // Relaxed throughout: the word is a number of its own.
     let found = word.load(RELAXED.get());
-    if found >> TIME_BITS != round.key() || found == 0 {
-        if let Some(now) = clock() {
-            let _ = word.compare_exchange(found, round.key() << TIME_BITS | now & TIME, RELAXED.get(), RELAXED.get());
-        }
+    let is_known = found != 0 && found >> TIME_BITS == round.key();
+    if !is_known && let Some(now) = clock() {
+        let _ = word.compare_exchange(found, round.key() << TIME_BITS | now & TIME, RELAXED.get(), RELAXED.get());
     }
 }
 

@@ -476,8 +476,7 @@ fn known_of_open_era(zone: Zone<'_>, generation: u64, row: usize) -> u64 {
     }
     let word = cut.load(CUT_SEE.get());
     // As in `holds`, but that the era may be open.
-    let is_held =
-        zone.header.generation.0.load(GENERATION_STILL.get()) <= generation + u64::from(zone.geometry.eras) - 1;
+    let is_held = zone.header.generation.0.load(GENERATION_STILL.get()) < generation + u64::from(zone.geometry.eras);
     if is_held && is_of(word, lap) { word & VERSION } else { 0 }
 }
 

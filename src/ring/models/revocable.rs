@@ -62,7 +62,10 @@ fn no_permit_of_before_a_roll_back_counts() {
             commit(&shared, 0, 1);
             permit(&shared, 0, 1);
             let rolls = lockstep::rolls(&shared.header);
-            (rolls != 0).then(|| does_again(&shared, 0, rolls)).is_some()
+            if rolls != 0 {
+                does_again(&shared, 0, rolls);
+            }
+            rolls != 0
         });
         let shared = segments.clone();
         let revokes = thread::spawn(move || {

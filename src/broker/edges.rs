@@ -128,10 +128,8 @@ impl Registry {
                 *click = if *click + period > now { *click + period } else { now + period };
             }
             let deadline_ms = zone.policy.deadline_ms;
-            if zone.geometry.pace.is_lockstep()
-                && zone.segments.deadline_us(deadline_ms).is_some_and(|deadline| deadline <= now)
-            {
-                zone.segments.pass_by_deadline();
+            if zone.geometry.pace.is_lockstep() {
+                zone.segments.pass_by_deadline(deadline_ms, now);
             }
         }
         let kept = |(number, lane): (&u64, &super::registry::Lane)| {

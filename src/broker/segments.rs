@@ -110,6 +110,7 @@ impl ZoneSegments {
         row.rolled.store(rolls, Relaxed);
         // An edge that has begun does not wait for it.
         row.joined.store(closing.max(zone.generation()) + 1, Relaxed);
+        row.inherited.store(version, Relaxed);
         row.state.store(ROW_OPEN, Release);
         // From now on edges decide a cut for it. Before the row is handed out, so before its first commit.
         zone.header.high.0.rows.fetch_max(u64::from(index) + 1, Release);
@@ -214,9 +215,10 @@ impl ZoneSegments {
         let mut proposal = self.proposal(Reason::Exact);
         if zone.geometry.pace.is_lockstep() {
             proposal.reason = Reason::Deadline;
-            let era = lockstep::pass(zone, &proposal, clock::now, races);
+            let round = lockstep::round(zone);
+            let sealed = lockstep::pass(zone, round, &proposal, clock::now, races);
             self.ring_synced();
-            return era;
+            return sealed.then(|| round.era);
         }
         if let Some(tag) = tag {
             sequencer::propose_tag(zone, proposal.proposer, tag, clock::now, races).ok()?;
@@ -230,24 +232,31 @@ impl ZoneSegments {
 
     /// Lockstep: seals the era if all whom it waits for have given their permit.
     pub(super) fn pass_if_all_permit(&self) {
-        lockstep::departure_fence();
         let zone = self.zone_map.view();
+        let round = lockstep::departed(zone);
         if zone.geometry.pace.is_lockstep() {
-            lockstep::pass(zone, &self.proposal(Reason::Permits), clock::now, &mut Races::default());
+            lockstep::pass(zone, round, &self.proposal(Reason::Permits), clock::now, &mut Races::default());
             self.ring_synced();
         }
     }
 
     /// Lockstep: when the deadline of those who have given their permit is; `None`: nobody waits.
     pub(super) fn deadline_us(&self, deadline_ms: u32) -> Option<u64> {
-        Some(lockstep::round_began(self.zone_map.view())? + u64::from(deadline_ms) * 1000)
+        let zone = self.zone_map.view();
+        Some(lockstep::round_began(zone, lockstep::round(zone))? + u64::from(deadline_ms) * 1000)
     }
 
-    /// Lockstep: the deadline has passed.
-    pub(super) fn pass_by_deadline(&self) {
-        let proposal = self.proposal(Reason::Deadline);
-        lockstep::pass(self.zone_map.view(), &proposal, clock::now, &mut Races::default());
-        self.ring_synced();
+    /// Lockstep: seals the era if its deadline has passed at this time.
+    pub(super) fn pass_by_deadline(&self, deadline_ms: u32, now_us: u64) {
+        let zone = self.zone_map.view();
+        // The round first: what is found due is due in this one, not in the next.
+        let round = lockstep::round(zone);
+        let began = lockstep::round_began(zone, round);
+        if began.is_some_and(|began| began + u64::from(deadline_ms) * 1000 <= now_us) {
+            let proposal = self.proposal(Reason::Deadline);
+            lockstep::pass(zone, round, &proposal, clock::now, &mut Races::default());
+            self.ring_synced();
+        }
     }
 
     /// Finishes an edge that a participant has left half-done.
@@ -276,7 +285,7 @@ impl ZoneSegments {
                 tracing::warn!("edges that somebody else runs overtook the last one of a zone without writers");
             }
         } else {
-            lockstep::pass(zone, &proposal, clock::now, races);
+            lockstep::pass(zone, lockstep::round(zone), &proposal, clock::now, races);
         }
         self.ring_synced();
     }

@@ -31,14 +31,16 @@ impl Driver {
     /// Runs the edge that is due, if one is and the zone is not halted; whether it did.
     pub(crate) fn mind(&self, row: u32) -> bool {
         let (zone, now) = (self.zone.view(), monotonic_us());
-        let is_due = self.due_us().is_some_and(|due| due <= now);
+        // The round first: what is found due is due in this one, not in the next.
+        let round = lockstep::round(zone);
+        let is_due = self.due_of(round).is_some_and(|due| due <= now);
         if !is_due || halt::is_halted(&zone.header.control.0, now) {
             return false;
         }
         let races = &mut Races::default();
         if zone.geometry.pace.is_lockstep() {
             let proposal = Proposal { reason: Reason::Deadline, proposer: row, tagged: false };
-            lockstep::pass(zone, &proposal, clock::now, races);
+            lockstep::pass(zone, round, &proposal, clock::now, races);
         } else {
             self.orphaned.store(true, Ordering::Relaxed);
             let proposal = Proposal { reason: Reason::Click, proposer: row, tagged: false };
@@ -51,9 +53,13 @@ impl Driver {
     /// When an edge is due that nobody has run, in microseconds of the monotonic clock. The broker's heartbeat counts as overdue after twice
     /// its time; after that it is ours.
     pub(crate) fn due_us(&self) -> Option<u64> {
+        self.due_of(lockstep::round(self.zone.view()))
+    }
+
+    fn due_of(&self, round: lockstep::Round) -> Option<u64> {
         let zone = self.zone.view();
         if zone.geometry.pace.is_lockstep() {
-            return Some(lockstep::round_began(zone)? + u64::from(self.policy.deadline_ms) * 1000);
+            return Some(lockstep::round_began(zone, round)? + u64::from(self.policy.deadline_ms) * 1000);
         }
         if self.policy.click_ms == 0 {
             return None;

@@ -91,6 +91,7 @@ pub const LAYOUT_HASH: u64 = {
         offset_of!(zone::Row, tag) as u64,
         offset_of!(zone::Row, state) as u64,
         offset_of!(zone::Row, joined) as u64,
+        offset_of!(zone::Row, inherited) as u64,
         zone::SLOT_WORDS as u64,
         zone::LAP_BITS as u64,
         size_of::<meeting::Header>() as u64,

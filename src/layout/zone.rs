@@ -8,7 +8,7 @@
 //!
 //!  closing   era:48 | roll-backs:16              the era that an edge has begun to seal
 //!  control   roster | early | halt | halts       what seldom changes and is looked at before every commit
-//!  round     era:16 | time:48                    lockstep: when the first permit of this era was given
+//!  round     era:8 | roll-backs:8 | time:48      lockstep: when the first permit of this round was given
 //!
 //!  slot of era n (n % E):  SLOT_WORDS words, then cut[W]
 //!   +-------+------+---------+----------+------------------------- - -
@@ -55,8 +55,8 @@ pub struct Header {
     pub high: Line<High>,
     /// What seldom changes.
     pub control: Line<Control>,
-    /// `era:16 | time:48`: lockstep: when the first permit for the era after the generation was given. Set by whoever gives it, read by
-    /// whoever minds the deadline.
+    /// `era:8 | roll-backs:8 | time:48`: lockstep: when the first permit for the era after the generation was given, since it was last rolled
+    /// back. Set by whoever gives it, read by whoever minds the deadline.
     pub round: Line<AtomicU64>,
 }
 
@@ -87,10 +87,10 @@ pub struct Control {
 /// One writer's row.
 ///
 /// ```text
-///  0         8      16     24       32       40    64      72    80      88       128
-///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+
-///  | version | open | busy | permit | rolled | tag | state | pid | start | joined |
-///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+
+///  0         8      16     24       32       40    64      72    80      88       96          128
+///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+
+///  | version | open | busy | permit | rolled | tag | state | pid | start | joined | inherited |
+///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+
 /// ```
 #[repr(C, align(128))]
 pub struct Row {
@@ -122,6 +122,9 @@ pub struct Row {
     pub start: AtomicU64,
     /// Lockstep: the first era that waits for this writer. Stored by the broker before `state`.
     pub joined: AtomicU64,
+    /// Lockstep: the version that this writer goes on counting from: what it did not commit itself, and gives no permit for. Stored by the
+    /// broker before `state`.
+    pub inherited: AtomicU64,
 }
 
 /// `Row::state`: nobody has it.
@@ -277,8 +280,9 @@ impl Row {
     /// A zeroed row for a model.
     pub fn zeroed() -> Self {
         use super::word;
-        let [version, open, busy, permit, rolled, tag, state, pid, start, joined] = std::array::from_fn(|_| word());
-        Row { version, open, busy, permit, rolled, tag, state, pid, start, joined }
+        let [version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited] =
+            std::array::from_fn(|_| word());
+        Row { version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited }
     }
 }
 
@@ -294,6 +298,7 @@ const _: () = {
     assert!(offset_of!(Row, tag) == 40);
     assert!(offset_of!(Row, state) == 64);
     assert!(offset_of!(Row, joined) == 88);
+    assert!(offset_of!(Row, inherited) == 96);
     assert!(size_of::<Row>() == 128);
     assert!((MAX_WRITERS as u64) < 1 << 11, "rows and proposers have 11 bits");
 };

@@ -158,8 +158,9 @@ pub fn join(lane: Lane<'_>, zone: Zone<'_>, entry: &Entry, index: usize, lane_nu
 
 /// Takes a reader that has joined a lane back to its floor, and returns that: what is there is kept for it again. Run by whoever owns the
 /// entry. It is [`join`] without the roster, which has the entry already: the writer looks at its cursor in any case.
+/// Release, as when it leaves something behind: the writer may find this cursor and not the one before.
 pub fn join_again(lane: Lane<'_>, entry: &Entry) -> Result<u64, JoinError> {
-    follow(lane, |cursor| entry.cursor.store(cursor, RELAXED.get()))
+    follow(lane, |cursor| entry.cursor.store(cursor, CURSOR_SET.get()))
 }
 
 /// Shows a cursor at the floor, until the floor is still there afterwards.

@@ -93,24 +93,24 @@ pub fn is_at_rest(row: &Row) -> bool {
     row.busy.load(BUSY_SEE.get()) == 0
 }
 
-/// Moves the end of a halt on, if it is still this one; false: it is over.
+/// Moves the end of a halt on, if it is still this one; false: it is over. Never moves it back: its owner and the broker do this at once.
 pub fn renew(control: &Control, token: u64, expiry_us: u64) -> bool {
-    change(control, token, expiry_us << TOKEN_BITS | token)
+    change(control, token, |word| word.max(expiry_us << TOKEN_BITS | token))
 }
 
 /// Ends a halt, if it is still this one.
 pub fn release(control: &Control, token: u64) -> bool {
-    change(control, token, 0)
+    change(control, token, |_| 0)
 }
 
-fn change(control: &Control, token: u64, to: u64) -> bool {
+fn change(control: &Control, token: u64, to: impl Fn(u64) -> u64) -> bool {
     // Twice: its owner and the broker may move the same one on at once.
     for _ in 0..16 {
         let word = control.halt.load(RELAXED.get());
         if word == 0 || word & TOKEN != token {
             return false;
         }
-        if control.halt.compare_exchange(word, to, HALT_CLEAR.get(), RELAXED.get()).is_ok() {
+        if control.halt.compare_exchange(word, to(word), HALT_CLEAR.get(), RELAXED.get()).is_ok() {
             return true;
         }
     }

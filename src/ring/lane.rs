@@ -242,7 +242,9 @@ impl Writer {
     }
 
     /// Forgets all that was committed after `place`, none of which is in a sealed era, in a zone without live readers: nobody has taken
-    /// it. A synced reader may be looking at the head there; its version is after every cut, whichever frame's it is.
+    /// it. A synced reader may be looking at the head there; its version is after every cut, whichever frame's it is. So that there is a
+    /// way back, the floor stays at or before `place` (`place` is what [`super::floor::Floor::advance`] is given for the tail), and whoever joins
+    /// goes no further than the last sealed cut.
     pub fn go_back(&mut self, lane: Lane<'_>, place: Reader) {
         self.roll_back();
         // Before anything else is committed: the frames there are older than the next cut.

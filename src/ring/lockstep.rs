@@ -12,15 +12,16 @@
 //!
 //! **Who is late** is decided with the cut: once a deadline's edge has begun, a row without a permit gets its last cut again, marked; a
 //! permit that comes after that is for nothing, and its writer finds out ([`was_taken`]). In an edge that all have permitted, a row
-//! without one has just joined: it too gets its last cut again, and is not late.
+//! without one has just joined: it too gets its last cut again, and is not late. What earlier owners of the row left is in the era either way.
 //!
 //! **Rolling back.** In a revocable zone the word `closing` counts roll-backs beside the era. A roll-back raises the count by a CAS from
 //! a word that says that no edge has begun; an edge begins by a CAS from the word under which it has seen all permits. One of the
-//! two comes first, and the other finds another word. A writer that finds the count raised forgets what is not sealed, takes its permit back,
+//! two comes first, and the other finds another word: a deadline that was for the round before a roll-back is not for the one after. A writer that finds the count raised forgets what is not sealed, takes its permit back,
 //! and only then says that it has rolled back: until then its permit counts for nothing.
 
 use super::order::{
-    CLOSING_BEGIN, CLOSING_SEE, PERMIT_FENCE, PERMIT_SEE, PERMIT_SET, RELAXED, ROLLED_SEE, ROLLED_SET, STATE_SEE,
+    CLOSING_BEGIN, CLOSING_SEE, COMMIT_SEE, PERMIT_FENCE, PERMIT_SEE, PERMIT_SET, RELAXED, ROLLED_SEE, ROLLED_SET,
+    STATE_SEE,
 };
 use super::sequencer::{self, Cut, Proposal, ROLL_BITS, Races, STRADDLED};
 use super::view::Zone;
@@ -32,8 +33,43 @@ const ERA_SHIFT: u32 = 47;
 const ROLLS: u64 = (1 << ROLL_BITS) - 1;
 /// Of the `round` word: the time.
 const TIME: u64 = (1 << 48) - 1;
-/// How often an edge begins anew when roll-backs come between.
+const TIME_BITS: u32 = 48;
+/// How often a roll-back tries again when others come between.
 const TRIES: u32 = 64;
+
+/// What an edge is about to seal: the era that is open, and how often it was rolled back. An edge that is begun for one round does not
+/// begin the next, however late it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// The era's number.
+    pub era: u64,
+    /// As in `closing`.
+    pub(super) rolls: u64,
+}
+
+impl Round {
+    /// The word `closing` while no edge has begun.
+    fn open(self) -> u64 {
+        (self.era - 1) << ROLL_BITS | self.rolls
+    }
+
+    /// The word `closing` once an edge has begun.
+    fn begun(self) -> u64 {
+        self.era << ROLL_BITS | self.rolls
+    }
+
+    /// What stands before the time in the `round` word, where eras and roll-backs have 8 bits each.
+    fn key(self) -> u64 {
+        (self.era & 0xff) << 8 | self.rolls & 0xff
+    }
+}
+
+/// The round that is open now.
+pub fn round(zone: Zone<'_>) -> Round {
+    // The roll-backs first: whoever knows of one knows of the era that it was in.
+    let (_, rolls) = sequencer::closing(zone.header);
+    Round { era: zone.generation() + 1, rolls }
+}
 
 /// A permit for `era`, with the commits up to `version`.
 const fn permit_word(era: u64, version: u64) -> u64 {
@@ -50,55 +86,56 @@ pub fn permit_of(row: &Row, era: u64) -> Option<u64> {
     permitted(row.permit.load(PERMIT_SEE.get()), era)
 }
 
-/// Gives the row's permit for the era that is open, with all commits up to `version`; the era's number. Then [`pass`].
-pub fn permit(zone: Zone<'_>, row: &Row, version: u64) -> u64 {
+/// Gives the row's permit for the era that is open, with all commits up to `version`. Then [`pass`] with the round that this returns.
+pub fn permit(zone: Zone<'_>, row: &Row, version: u64) -> Round {
     let era = zone.generation() + 1;
     row.permit.store(permit_word(era, version), PERMIT_SET.get());
     PERMIT_FENCE.fence();
-    era
+    let (_, rolls) = sequencer::closing(zone.header);
+    Round { era, rolls }
 }
 
-/// A row's writer has gone and its state says so: before [`pass`].
-pub fn departure_fence() {
+/// A row's writer has gone and its state says so: the round to [`pass`] now.
+pub fn departed(zone: Zone<'_>) -> Round {
     PERMIT_FENCE.fence();
+    round(zone)
 }
 
 /// Whether the permit of a sealed era was taken, and did not come too late: `None` if the generation ring has forgotten it.
 pub fn was_taken(zone: Zone<'_>, era: u64, row: usize, version: u64) -> Option<bool> {
+    let is_late = sequencer::straddled(zone, era, row)?;
     match sequencer::cut(zone, era, row) {
-        Cut::Version(cut) => Some(cut >= version),
+        Cut::Version(cut) => Some(cut >= version && !is_late),
         Cut::NoRow => Some(false),
         Cut::Gone => None,
     }
 }
 
-/// Notes when the first permit for `era` was given, unless that is known.
-pub fn start_round(zone: Zone<'_>, era: u64, clock: impl Fn() -> Option<u64>) {
-    let round = &zone.header.round.0;
+/// Notes when the first permit of a round was given, unless that is known. After a permit.
+pub fn start_round(zone: Zone<'_>, round: Round, clock: impl Fn() -> Option<u64>) {
+    let word = &zone.header.round.0;
     // Relaxed throughout: the word is a number of its own.
-    let found = round.load(RELAXED.get());
-    if found >> 48 != era & 0xffff || found == 0 {
-        if let Some(now) = clock() {
-            let _ = round.compare_exchange(found, era << 48 | now & TIME, RELAXED.get(), RELAXED.get());
-        }
+    let found = word.load(RELAXED.get());
+    let is_known = found != 0 && found >> TIME_BITS == round.key();
+    if !is_known && let Some(now) = clock() {
+        let _ = word.compare_exchange(found, round.key() << TIME_BITS | now & TIME, RELAXED.get(), RELAXED.get());
     }
 }
 
-/// The round has been held up by something that is nobody's fault: the deadline counts from now.
+/// The open round has been held up by something that is nobody's fault: the deadline counts from now.
 pub fn restart_round(zone: Zone<'_>, clock: impl Fn() -> Option<u64>) {
-    let round = &zone.header.round.0;
-    let found = round.load(RELAXED.get());
-    if let (true, Some(now)) = (round_began(zone).is_some(), clock()) {
+    let word = &zone.header.round.0;
+    let found = word.load(RELAXED.get());
+    if let (true, Some(now)) = (round_began(zone, round(zone)).is_some(), clock()) {
         // Lost: it has begun anew.
-        let _ = round.compare_exchange(found, found & !TIME | now & TIME, RELAXED.get(), RELAXED.get());
+        let _ = word.compare_exchange(found, found & !TIME | now & TIME, RELAXED.get(), RELAXED.get());
     }
 }
 
-/// When the first permit for the open era was given, in microseconds of the monotonic clock; `None`: nobody has given one.
-pub fn round_began(zone: Zone<'_>) -> Option<u64> {
-    let era = zone.generation() + 1;
+/// When the first permit of a round was given, in microseconds of the monotonic clock; `None`: nobody has given one.
+pub fn round_began(zone: Zone<'_>, round: Round) -> Option<u64> {
     let found = zone.header.round.0.load(RELAXED.get());
-    (found != 0 && found >> 48 == era & 0xffff).then_some(found & TIME)
+    (found != 0 && found >> TIME_BITS == round.key()).then_some(found & TIME)
 }
 
 /// Whether a row's permit counts under this number of roll-backs.
@@ -106,17 +143,16 @@ fn counts(zone: Zone<'_>, row: &Row, rolls: u64) -> bool {
     zone.geometry.pace != Pace::Revocable || row.rolled.load(ROLLED_SEE.get()) == rolls
 }
 
-/// Whether some writer has given its permit for `era`, and every one that is waited for has.
-fn all_permit(zone: Zone<'_>, era: u64, rolls: u64) -> bool {
+/// Whether some writer has given its permit, and every one that is waited for has.
+fn all_permit(zone: Zone<'_>, round: Round) -> bool {
     // Relaxed: a row that is not counted yet is waited for in the next era.
     let high = zone.header.high.0.rows.load(RELAXED.get()) as usize;
     let mut any = false;
     for row in zone.rows.iter().take(high) {
-        if row.state.load(STATE_SEE.get()) != ROW_OPEN || row.joined.load(RELAXED.get()) > era {
+        if row.state.load(STATE_SEE.get()) != ROW_OPEN || row.joined.load(RELAXED.get()) > round.era {
             continue;
         }
-        // The roll-back first: a permit of before it was taken back before that.
-        if !counts(zone, row, rolls) || permit_of(row, era).is_none() {
+        if permitted_by(zone, row, round).is_none() {
             return false;
         }
         any = true;
@@ -124,44 +160,73 @@ fn all_permit(zone: Zone<'_>, era: u64, rolls: u64) -> bool {
     any
 }
 
-/// Seals the open era if all have permitted it ([`Reason::Permits`]), or whatever they have (any other reason), or if an edge has begun
-/// already; its number, or `None`: some have not given their permit.
-pub fn pass(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>, races: &mut Races) -> Option<u64> {
-    let generation = zone.generation();
-    let era = generation + 1;
-    let mut rolls = None;
-    for _ in 0..TRIES {
-        let word = zone.header.closing.0.load(CLOSING_SEE.get());
-        if word >> ROLL_BITS >= era {
-            rolls = Some(word & ROLLS);
-            break;
+/// Seals the round's era if all have permitted it ([`Reason::Permits`]), or whatever they have (any other reason), or if an edge has begun
+/// already. True: the era is sealed. False: some have not given their permit, or the round was rolled back.
+pub fn pass(
+    zone: Zone<'_>,
+    round: Round,
+    proposal: &Proposal,
+    clock: impl Fn() -> Option<u64>,
+    races: &mut Races,
+) -> bool {
+    let mut word = zone.header.closing.0.load(CLOSING_SEE.get());
+    if word == round.open() {
+        if proposal.reason == Reason::Permits && !all_permit(zone, round) {
+            return false;
         }
-        if proposal.reason == Reason::Permits && !all_permit(zone, era, word & ROLLS) {
-            return None;
-        }
-        let begun = era << ROLL_BITS | word & ROLLS;
-        // Relaxed when lost: looks again.
-        if zone.header.closing.0.compare_exchange(word, begun, CLOSING_BEGIN.get(), RELAXED.get()).is_ok() {
-            rolls = Some(word & ROLLS);
-            break;
-        }
-    }
-    let rolls = rolls?;
-    let _ = sequencer::finish(zone, generation, proposal, clock(), races, |index, row, reason| {
-        if counts(zone, row, rolls)
-            && let Some(version) = permit_of(row, era)
+        // One CAS against other edges and roll-backs. Lost: as if it had been found so.
+        word = match zone.header.closing.0.compare_exchange(word, round.begun(), CLOSING_BEGIN.get(), CLOSING_SEE.get())
         {
-            return Ok(version);
-        }
-        if row.state.load(STATE_SEE.get()) != ROW_OPEN {
-            // Its lanes have their ends; nothing comes after them.
-            return Ok(row.version.load(super::order::COMMIT_SEE.get()) & MAX_VERSION);
-        }
+            Ok(_) => round.begun(),
+            Err(now) => now,
+        };
+    }
+    if word >> ROLL_BITS < round.era {
+        return false;
+    }
+    // If the word tells of a later roll-back, that is of a later era, and nothing more is decided here.
+    finish(zone, Round { rolls: word & ROLLS, ..round }, proposal, clock, races);
+    true
+}
+
+/// Finishes an edge that has begun.
+pub(super) fn finish(
+    zone: Zone<'_>,
+    round: Round,
+    proposal: &Proposal,
+    clock: impl Fn() -> Option<u64>,
+    races: &mut Races,
+) {
+    let generation = round.era - 1;
+    let _ = sequencer::finish(zone, generation, proposal, clock(), races, |index, row, reason| {
         let last = sequencer::last_cut(zone, generation, index)?;
-        let is_late = reason == Some(Reason::Deadline) && row.joined.load(RELAXED.get()) <= era;
-        Ok(if is_late { last | STRADDLED } else { last })
+        if let Some(version) = permitted_by(zone, row, round).or_else(|| left_by(row)) {
+            // No less than the last, should the word be of as many eras ago that its number is the same.
+            return Ok(version.max(last));
+        }
+        // Relaxed: stored before the state, which says that this writer is there.
+        let inherited = row.inherited.load(RELAXED.get()) & MAX_VERSION;
+        let is_late = reason == Some(Reason::Deadline) && row.joined.load(RELAXED.get()) <= round.era;
+        let version = inherited.max(last);
+        Ok(if is_late { version | STRADDLED } else { version })
     });
-    Some(era)
+}
+
+/// The version that a row's permit names, if it counts in this round.
+fn permitted_by(zone: Zone<'_>, row: &Row, round: Round) -> Option<u64> {
+    // The roll-back first: a permit of before it was taken back before that.
+    if counts(zone, row, round.rolls) { permit_of(row, round.era) } else { None }
+}
+
+/// The version of a row whose writer has gone. Its lanes have their ends; nothing comes after them.
+fn left_by(row: &Row) -> Option<u64> {
+    let has_gone = || row.state.load(STATE_SEE.get()) != ROW_OPEN;
+    if !has_gone() {
+        return None;
+    }
+    let version = row.version.load(COMMIT_SEE.get()) & MAX_VERSION;
+    // Unless the row has a writer again, which may have committed that and given no permit.
+    has_gone().then_some(version)
 }
 
 /// The era that is open can not be rolled back: an edge has begun to seal it, or the writer has given its permit.
@@ -180,8 +245,6 @@ pub fn roll_back(zone: Zone<'_>, row: &Row) -> Result<u64, TooLate> {
         // Relaxed when lost: looks again.
         let raised = word & !ROLLS | rolls;
         if zone.header.closing.0.compare_exchange(word, raised, CLOSING_BEGIN.get(), RELAXED.get()).is_ok() {
-            // The round begins anew.
-            zone.header.round.0.store(0, RELAXED.get());
             return Ok(rolls);
         }
     }

@@ -141,10 +141,6 @@ sites! {
     /// A word of the slot, decided: whoever finds it knows that the era before is sealed, and finds the proposer's tag. Pairs with
     /// [`WORD_SEE`].
     WORD_DECIDE: rmw Release;
-    /// The tag that a participant proposes: stored once no era that it has proposed is open. Pairs with [`TAG_SEE`].
-    TAG_SET: store Release;
-    /// A helper takes a proposed tag, before it looks at the generation again. Pairs with [`TAG_SET`].
-    TAG_SEE: load Acquire;
     /// A writer's batch is no longer open: it was committed, or rolled back. Pairs with [`OPEN_SEE`].
     OPEN_CLEAR: store Release;
     /// An edge looks whether a row has an open batch, before it takes its version. Pairs with [`OPEN_CLEAR`].

@@ -15,8 +15,8 @@
 //! (which has to be before the look: acquire), and the word differs from any later decision until the laps wrap.
 //!
 //! **A tag** is 64 bits, and a word of the slot has room for 48: a CAS decides *whose* tag it is (in the word that says why), and everybody
-//! copies that row's into two words of the slot. Its owner changes it only when no era is open that it may have proposed, and a helper looks at
-//! the generation after it has loaded it.
+//! copies that row's into two words of the slot. Its owner changes it only when no era is open that it may have proposed: whoever copies the
+//! new one into an era of the old comes after the flip, and finds both words decided.
 //!
 //! **An exact edge** covers what anybody had committed before the call. A helper may have decided a cut earlier, so the
 //! caller notes all versions first and goes again until the cuts have reached them: twice is the rule.
@@ -37,8 +37,8 @@
 use super::lockstep;
 use super::order::{
     CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_SEE, FLIP,
-    GENERATION_SEE, GENERATION_STILL, MARKER_FENCE, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, TAG_SEE, TAG_SET,
-    WORD_DECIDE, WORD_SEE,
+    GENERATION_SEE, GENERATION_STILL, MARKER_FENCE, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, WORD_DECIDE,
+    WORD_SEE,
 };
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
@@ -204,11 +204,22 @@ pub fn closing(header: &zone::Header) -> (u64, u64) {
 /// Seals the era after the present generation, or finds it sealed; returns its number. For zones whose edges wait for nobody.
 pub fn seal(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>, races: &mut Races) -> u64 {
     let generation = zone.generation();
-    let era = generation + 1;
+    seal_after(zone, generation, proposal, clock, races);
+    generation + 1
+}
+
+/// Seals the era after `generation`, or finds it sealed.
+fn seal_after(
+    zone: Zone<'_>,
+    generation: u64,
+    proposal: &Proposal,
+    clock: impl Fn() -> Option<u64>,
+    races: &mut Races,
+) {
     // First: reading a clock takes as long as the lines of the last commit and of the slot take to come here.
-    zone.prefetch_slot(era);
+    zone.prefetch_slot(generation + 1);
     let now = clock();
-    zone.header.closing.0.fetch_max(era << ROLL_BITS, CLOSING_RAISE.get());
+    zone.header.closing.0.fetch_max((generation + 1) << ROLL_BITS, CLOSING_RAISE.get());
     CLOSING_FENCE.fence_behind_rmw();
     let _ = finish(zone, generation, proposal, now, races, |_, row, _| {
         // The open batch first: if the version is behind it then, it is not in the era.
@@ -216,7 +227,6 @@ pub fn seal(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>
         let version = row.version.load(COMMIT_SEE.get()) & VERSION;
         Ok(if open > version { version | STRADDLED } else { version })
     });
-    era
 }
 
 /// Decides all that is to be decided about the era after `generation`, and flips. `ballot` proposes a row's cut.
@@ -239,9 +249,11 @@ pub(super) fn finish(
     let begun = Begun(begun.unwrap_or_default());
     decide(zone, &slot[TIME], generation, lap, || now.map(|time| time & VALUE))?;
     if begun.is_tagged() {
-        let tag = zone.tag(begun.proposer());
-        decide(zone, &slot[TAG_LOW], generation, lap, || Some(tag.load(TAG_SEE.get()) & 0xffff_ffff))?;
-        decide(zone, &slot[TAG_HIGH], generation, lap, || Some(tag.load(TAG_SEE.get()) >> 32))?;
+        // Relaxed: it was put down before `begun` was decided, so nothing older is found. The next one is put down after the flip, which comes
+        // after the two words were decided: who finds it decides nothing.
+        let tag = || zone.tag(begun.proposer()).load(RELAXED.get());
+        decide(zone, &slot[TAG_LOW], generation, lap, || Some(tag() & 0xffff_ffff))?;
+        decide(zone, &slot[TAG_HIGH], generation, lap, || Some(tag() >> 32))?;
     }
     for (index, (row, cut)) in zone.rows.iter().zip(&slot[SLOT_WORDS..]).take(begun.rows()).enumerate() {
         loop {
@@ -299,14 +311,14 @@ pub fn propose_tag(
     clock: impl Fn() -> Option<u64>,
     races: &mut Races,
 ) -> Result<(), Overtaken> {
-    let rest = Proposal { reason: Reason::Exact, proposer, tagged: false };
     for _ in 0..EXACT_TRIES {
         let (era, _) = closing(zone.header);
         if zone.generation() >= era {
-            zone.tag(proposer).store(tag, TAG_SET.get());
+            // Relaxed: after the look at the generation (acquire), and shown by the word that says whose tag an era has.
+            zone.tag(proposer).store(tag, RELAXED.get());
             return Ok(());
         }
-        seal(zone, &rest, &clock, races);
+        finish_begun(zone, &clock, races);
     }
     Err(Overtaken)
 }
@@ -476,8 +488,7 @@ fn known_of_open_era(zone: Zone<'_>, generation: u64, row: usize) -> u64 {
     }
     let word = cut.load(CUT_SEE.get());
     // As in `holds`, but that the era may be open.
-    let is_held =
-        zone.header.generation.0.load(GENERATION_STILL.get()) <= generation + u64::from(zone.geometry.eras) - 1;
+    let is_held = zone.header.generation.0.load(GENERATION_STILL.get()) < generation + u64::from(zone.geometry.eras);
     if is_held && is_of(word, lap) { word & VERSION } else { 0 }
 }
 
@@ -542,17 +553,17 @@ pub fn reaction_fence() {
     REACTION_FENCE.fence();
 }
 
-/// Finishes an edge that somebody has begun and not finished, if there is one.
+/// Finishes an edge that somebody has begun and not finished, if there is one, and begins none.
 pub fn finish_begun(zone: Zone<'_>, clock: impl Fn() -> Option<u64>, races: &mut Races) {
-    let (era, _) = closing(zone.header);
-    if era > zone.generation() {
+    let (era, rolls) = closing(zone.header);
+    // After that: whoever raised it knew that the era before was sealed.
+    let generation = zone.generation();
+    if era > generation {
         let proposal = Proposal { reason: Reason::Rest, proposer: zone.geometry.writers, tagged: false };
         match zone.geometry.pace {
-            Pace::Free => {
-                seal(zone, &proposal, clock, races);
-            }
+            Pace::Free => seal_after(zone, generation, &proposal, clock, races),
             Pace::Lockstep | Pace::Revocable => {
-                let _ = lockstep::pass(zone, &proposal, clock, races);
+                lockstep::finish(zone, lockstep::Round { era, rolls }, &proposal, clock, races);
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::client::payload::Payload;
 use crate::client::waiting;
 use crate::client::zone::Zone;
 use crate::error::{Error, Result};
+use crate::layout::zone::Pace;
 use crate::os::mapping::{Access, MeetingMap, ZoneMap};
 use crate::ring::{lockstep, sequencer};
 use crate::wire::{Ask, Tell, TypeDesc, Wanted};
@@ -247,6 +248,8 @@ impl Reader {
         match self.skip_before(joined + 1)? {
             Before::Whole => self.first = false,
             Before::Parts => {}
+            // What is not sealed can still be rolled back: behind that there may be nothing.
+            Before::Gone if self.zone.view().geometry.pace == Pace::Revocable => {}
             Before::Gone => {
                 self.skip_to_latest()?;
                 self.first = false;

@@ -129,15 +129,16 @@ impl Writer {
         for lane in &mut self.lanes {
             lane.permitted = lane.ring.place();
         }
-        let era = lockstep::permit(zone, &self.own, self.version);
+        let round = lockstep::permit(zone, &self.own, self.version);
+        let era = round.era;
         self.permit = Permit { era, version: self.version };
         halt::leave(&self.own);
         let proposal = Proposal { reason: Reason::Permits, proposer: self.row, tagged: false };
-        if lockstep::pass(zone, &proposal, clock::now, &mut self.races).is_some() {
+        if lockstep::pass(zone, round, &proposal, clock::now, &mut self.races) {
             bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
             zone.prefetch_slot(era + 1);
         } else {
-            lockstep::start_round(zone, era, clock::now);
+            lockstep::start_round(zone, round, clock::now);
         }
         Ok(era)
     }
@@ -145,13 +146,17 @@ impl Writer {
     /// Notes what became of the last permit, once that is known.
     pub(super) fn settle_permit(&mut self) {
         let zone = self.zone.view();
-        let generation = zone.generation();
-        if self.permit.era == 0 || self.permit.era > generation {
-            return;
-        }
-        let was_taken = match sequencer::cut(zone, generation, self.row as usize) {
-            Cut::Version(cut) => cut >= self.permit.version,
-            Cut::NoRow | Cut::Gone => false,
+        let was_taken = loop {
+            let generation = zone.generation();
+            if self.permit.era == 0 || self.permit.era > generation {
+                return;
+            }
+            match sequencer::cut(zone, generation, self.row as usize) {
+                Cut::Version(cut) => break cut >= self.permit.version,
+                Cut::NoRow => break false,
+                // The generation has gone on: it is found there. (It can go on only so far without this writer's permit.)
+                Cut::Gone => std::hint::spin_loop(),
+            }
         };
         if was_taken {
             for lane in &mut self.lanes {

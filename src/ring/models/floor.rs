@@ -58,6 +58,57 @@ fn a_reader_joins_a_lane_whose_writer_stopped() {
     at_every_stop(2, |stop| story(stop.clone(), never()));
 }
 
+/// A joined reader that has taken what there was, and goes back to the floor, twice: from there on all is there.
+fn goes_back(segments: &Segments) {
+    let (lane, entry) = (segments.lane(0), &segments.entries[0]);
+    let mut reader = Reader::new(segments, 0, 0);
+    for _ in 0..2 {
+        if let Next::Message { .. } = reader.live() {
+            reader.release();
+        }
+        let cursor = floor::join_again(lane, entry).expect("a floor");
+        let start = ring_lane::starts(lane, cursor).next().expect("a mark at the floor");
+        let sequence = start.reader.sequence;
+        assert_eq!((start.reader.position, start.after), (cursor, sequence), "a mark of two halves");
+        reader.place = start.reader;
+        if let Next::Message { value, version } = reader.live() {
+            assert_eq!((value, version), (sequence + 8, sequence + 1));
+            reader.release();
+        }
+    }
+}
+
+/// A reader that goes back to the floor while the writer moves that.
+fn going_back(publisher: &Stop) {
+    let segments = Segments::new(1, 1, 64);
+    segments.enter(0);
+    let mut writer = Writer::new(&segments, 0, &[0]);
+    assert!(writer.publish(0, 8) && writer.publish(0, 9));
+    let Writer { version, settled, lanes, .. } = writer;
+    let (shared, publisher) = (segments.clone(), publisher.clone());
+    let writer = thread::spawn(move || {
+        let mut writer = Writer { segments: &shared, row: 0, version, settled, lanes };
+        publisher.run(|| {
+            let _ = (2..4).all(|n| writer.publish(0, n + 8));
+        });
+    });
+    let reader = thread::spawn(move || goes_back(&segments));
+    writer.join().unwrap();
+    reader.join().unwrap();
+}
+
+/// Would break: a message after the floor that is overwritten while the reader comes to it.
+#[test]
+fn what_a_reader_goes_back_to_is_not_overwritten() {
+    check(3, || going_back(&never()));
+}
+
+/// The same, with a writer that stops anywhere, also between moving its floor and taking it back.
+#[test]
+fn a_reader_goes_back_in_a_lane_whose_writer_stopped() {
+    at_every_stop(2, going_back);
+}
+
 /// A second reader, entered at the beginning, keeps what it has while the first joins, stops anywhere on the way, and is cleared away
 /// by the broker.
 #[test]

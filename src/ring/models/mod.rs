@@ -19,9 +19,15 @@ mod bell;
 mod cause;
 mod edge;
 mod floor;
+mod halt;
 mod lane;
+mod lockstep;
+mod marker;
+mod record;
 mod recovery;
+mod revocable;
 mod stale;
+mod straddler;
 
 use super::floor::{Floor, leave_behind};
 use super::lane::{Claim, Frame, NoRoom, Peek};
@@ -323,6 +329,18 @@ impl<'a> Writer<'a> {
     fn roll_back(&mut self) {
         for (_, lane, _) in &mut self.lanes {
             lane.roll_back();
+        }
+    }
+
+    /// Where the next commit begins, in each lane.
+    fn places(&self) -> Vec<ring_lane::Reader> {
+        self.lanes.iter().map(|(_, lane, _)| lane.place()).collect()
+    }
+
+    /// Forgets what was committed since then.
+    fn go_back(&mut self, places: &[ring_lane::Reader]) {
+        for ((number, lane, _), &place) in self.lanes.iter_mut().zip(places) {
+            lane.go_back(self.segments.lane(*number), place);
         }
     }
 }

@@ -68,10 +68,7 @@ int main(int argc, char **argv) {
         .size = sizeof reading, .zone = "heat", .name = "part.c", .channels = &channel, .channel_count = 1, .synced = 1};
     OR_DIE(syncline_reader_open(bus, &reading, &reader));
     /* Nobody gives a permit before all are there. */
-    if (syncline_bus_wait_readers(bus, "heat", "border", parts, LONG, NULL) < 1) {
-        fprintf(stderr, "heat: expected %" PRIu32 " parts, found fewer\n", parts);
-        return 1;
-    }
+    OR_DIE(syncline_bus_wait_readers(bus, "heat", "border", parts, LONG, NULL));
 
     for (uint32_t round = 0; round <= rounds; round++) {
         /* NEXT: what this part is now. */

@@ -146,18 +146,22 @@ impl Writer {
     /// Notes what became of the last permit, once that is known.
     pub(super) fn settle_permit(&mut self) {
         let zone = self.zone.view();
-        let was_taken = loop {
+        let mut was_taken = false;
+        // The generation may go on meanwhile, though only so far without this writer's permit.
+        for _ in 0..64 {
             let generation = zone.generation();
             if self.permit.era == 0 || self.permit.era > generation {
                 return;
             }
             match sequencer::cut(zone, generation, self.row as usize) {
-                Cut::Version(cut) => break cut >= self.permit.version,
-                Cut::NoRow => break false,
-                // The generation has gone on: it is found there. (It can go on only so far without this writer's permit.)
-                Cut::Gone => std::hint::spin_loop(),
+                Cut::Version(cut) => {
+                    was_taken = cut >= self.permit.version;
+                    break;
+                }
+                Cut::NoRow => break,
+                Cut::Gone => {}
             }
-        };
+        }
         if was_taken {
             for lane in &mut self.lanes {
                 lane.sealed = lane.permitted;

@@ -218,7 +218,7 @@ impl ZoneSegments {
             let round = lockstep::round(zone);
             let sealed = lockstep::pass(zone, round, &proposal, clock::now, races);
             self.ring_synced();
-            return sealed.then(|| round.era);
+            return sealed.then_some(round.era);
         }
         if let Some(tag) = tag {
             sequencer::propose_tag(zone, proposal.proposer, tag, clock::now, races).ok()?;

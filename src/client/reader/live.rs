@@ -31,10 +31,8 @@ impl Reader {
     /// # Errors
     /// [`Error::Invalid`] for a reader without markers; else as [`Reader::try_recv`].
     pub fn try_live(&mut self) -> Result<Option<Live<'_>>> {
-        Ok(match self.poll_marked()? {
-            None => None,
-            Some(given) => Some(self.dress(given)),
-        })
+        let given = self.poll_marked()?;
+        Ok(given.map(|given| self.dress(given)))
     }
 
     /// The next message or edge; sleeps until there is one.

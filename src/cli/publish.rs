@@ -5,7 +5,7 @@ use super::arguments::{bytes, seconds};
 use super::exit::{Exit, Outcome};
 use super::interrupt::Interrupt;
 use super::lines::Lines;
-use super::seal::{pause, seal};
+use super::seal::{pause, seal, seal_the_rest};
 use super::zone::Options;
 use crate::client::{HaltMode, Lane, Writer, Zone};
 use crate::error::Error;
@@ -84,8 +84,8 @@ pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
     }
     let published = publisher.publish_all(&interrupt);
     // Also after an error: what was published is whole lines.
-    let sealed = if arguments.edge == Edges::Never { Ok(()) } else { publisher.seal(&interrupt) };
-    published.and(sealed)
+    let rest = if arguments.edge == Edges::Never { Ok(()) } else { seal_the_rest(&mut publisher.writer, &interrupt) };
+    published.and(rest)
 }
 
 fn wait_for_readers(zone: &Zone, arguments: &Arguments, readers: u32, interrupt: &Interrupt) -> Outcome {

@@ -147,7 +147,7 @@ fn json_tells_everything() {
     writer.wait().succeeded();
     let done = reader.wait().succeeded();
     let expected = format!(
-        r#"{{"zone":"z","channel":"c","writer":0,"writer_name":"me","pid":{pid},"sequence":0,"era":1,"len":13,"text":"grüße \"you\""}}"#
+        r#"{{"zone":"z","channel":"c","writer":0,"writer_name":"me","pid":{pid},"sequence":0,"era":1,"reason":"exact","tag":null,"len":13,"text":"grüße \"you\""}}"#
     );
     assert_eq!(done.text().lines().next(), Some(expected.as_str()));
     assert_eq!(done.json()[1]["hex"], "00ff");

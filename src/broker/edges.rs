@@ -38,6 +38,11 @@ impl Timing {
         let click = (policy.click_ms != 0).then(|| monotonic_us() + u64::from(policy.click_ms) * 1000);
         Timing { click, halt: None, renewal: 0 }
     }
+
+    /// Whether a client holds a halt of the zone, which then stays: one made anew under its name would not be halted.
+    pub(super) fn is_held(&self) -> bool {
+        self.halt.is_some()
+    }
 }
 
 /// The policy of a zone that is made; an error if its parts do not go together.
@@ -105,6 +110,7 @@ impl Registry {
     /// Does what is due.
     pub(super) fn tick(&mut self, post: &mut dyn Post) {
         let now = monotonic_us();
+        let mut released = Vec::new();
         for zone in self.zones.values_mut() {
             if let Some((_, token)) = zone.timing.halt
                 && zone.timing.renewal <= now
@@ -112,6 +118,7 @@ impl Registry {
                 zone.timing.renewal = now + HALT_RENEWAL_US;
                 if !zone.segments.renew_halt(token, now + HALT_LEASE_US) {
                     zone.timing.halt = None;
+                    released.push(zone.number);
                 }
             }
             if zone.segments.is_halted(now) {
@@ -131,6 +138,9 @@ impl Registry {
             if zone.geometry.pace.is_lockstep() {
                 zone.segments.pass_by_deadline(deadline_ms, now);
             }
+        }
+        for zone in released {
+            self.settle_zone(zone);
         }
         let kept = |(number, lane): (&u64, &super::registry::Lane)| {
             matches!(lane.state, LaneState::Kept(_)).then_some(*number)
@@ -245,6 +255,7 @@ impl Registry {
             zone.timing.halt = None;
         }
         self.disown_halt(client, number);
+        self.settle_zone(number);
     }
 
     /// The holder of a halt is dead: all may go on.
@@ -257,6 +268,7 @@ impl Registry {
             zone.segments.release_halt(token);
             zone.timing.halt = None;
         }
+        self.settle_zone(number);
     }
 
     /// Asks everybody in a zone to finish and commit now.

@@ -280,10 +280,11 @@ impl Registry {
         Ok(number)
     }
 
-    /// Lets a zone go if nobody is left in it, and nothing is kept there.
+    /// Lets a zone go if nobody is left in it or holds it, and nothing is kept there.
     pub(super) fn settle_zone(&mut self, number: u64) {
         let is_left = |zone: &mut Zone| {
-            zone.writers.is_empty() && zone.readers.is_empty() && zone.lanes.is_empty() && !zone.created
+            let is_empty = zone.writers.is_empty() && zone.readers.is_empty() && zone.lanes.is_empty();
+            is_empty && !zone.created && !zone.timing.is_held()
         };
         if self.zones.get_mut(&number).is_some_and(is_left)
             && let Some(zone) = self.zones.remove(&number)

@@ -45,7 +45,8 @@ struct Program {
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 failure, told on standard error; 2 wrong usage; 3 a timeout passed; 4 the zone is halted; 5 that \
-era is not to be had; 6 the open era was rolled back; 130 interrupted (Ctrl-C or SIGTERM). When whoever reads standard output has gone (`| head`), a command ends quietly with 0.
+era is not to be had; 6 the open era was rolled back; 130 interrupted (Ctrl-C or SIGTERM). When whoever reads standard \
+output has gone (`| head`), a command ends quietly with 0.
 
 Logs go to standard error: RUST_LOG=debug, say, chooses how much (the broker's default is info, else warn).
 

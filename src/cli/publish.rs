@@ -6,7 +6,7 @@ use super::exit::{Exit, Outcome};
 use super::frames::sink;
 use super::interrupt::Interrupt;
 use super::lines::Lines;
-use super::seal::{pause, seal};
+use super::seal::{pause, seal, seal_the_rest};
 use super::zone::Options;
 use crate::client::{HaltMode, Lane, Writer, Zone};
 use crate::error::Error;
@@ -98,8 +98,8 @@ pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
     wait_for_readers(&zone, channel, arguments, &interrupt)?;
     let published = publisher.publish_all(&interrupt);
     // Also after an error: what was published is whole lines.
-    let sealed = if arguments.edge == Edges::Never { Ok(()) } else { publisher.seal(&interrupt) };
-    published.and(sealed)
+    let rest = if arguments.edge == Edges::Never { Ok(()) } else { seal_the_rest(&mut publisher.writer, &interrupt) };
+    published.and(rest)
 }
 
 /// Waits for as many readers of a channel as there have to be.

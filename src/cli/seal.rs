@@ -12,14 +12,23 @@ pub(super) const PAUSE: Duration = Duration::from_millis(1);
 /// Seals what a writer has published: runs an edge or, in lockstep, gives the writer's permit and waits until the edge has passed. A
 /// signal ends the wait. (The writer says [`Error::Halted`], and does not wait for the end of that.)
 pub(super) fn seal(writer: &mut Writer, interrupt: &Interrupt) -> Outcome {
+    if edge(writer, interrupt)? { Ok(()) } else { permit(writer, interrupt) }
+}
+
+/// The same for a writer that leaves then: in lockstep, that is as good as its permit.
+pub(super) fn seal_the_rest(writer: &mut Writer, interrupt: &Interrupt) -> Outcome {
+    edge(writer, interrupt).map(drop)
+}
+
+/// Runs an edge; false: the zone is in lockstep.
+fn edge(writer: &mut Writer, interrupt: &Interrupt) -> Outcome<bool> {
     loop {
         match writer.edge() {
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(true),
             // Overtaken by others' edges, again and again: they made progress, so may we.
             Err(Error::Timeout) => {}
             Err(Error::Halted) => pause(interrupt)?,
-            // The zone is in lockstep.
-            Err(Error::Invalid(_)) => return permit(writer, interrupt),
+            Err(Error::Invalid(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }

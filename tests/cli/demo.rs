@@ -1,6 +1,6 @@
 //! The demos: whole eras from separate processes, and money that only vanishes live.
 
-use crate::harness::{Running, eventually, syncline};
+use crate::harness::{Running, eventually, is_gone, syncline};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -56,14 +56,6 @@ fn long_demo() -> (Running, Vec<u64>) {
     // Kept open: a closed output would end it.
     std::mem::forget(output);
     (demo, pids)
-}
-
-/// Whether a process is no more (or nobody has asked for its status yet).
-fn is_gone(pid: u64) -> bool {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),
-        Err(_) => true,
-    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,18 @@ impl Broker {
         let mut running = self.spawn(arguments);
         running.feed(input);
         running.wait()
+    }
+
+    /// Starts a command whose lines are looked at as they come.
+    pub fn tail(&self, arguments: &[&str]) -> (Running, Tail) {
+        let (running, output) = Running::with_output(&mut self.command(arguments));
+        (running, Tail::of(output))
+    }
+
+    /// What there is in one zone.
+    #[track_caller]
+    pub fn show(&self, zone: &str) -> serde_json::Value {
+        self.run(&["zone", "show", zone, "--json"], b"").succeeded().json().remove(0)
     }
 
     /// What there is.
@@ -226,5 +239,49 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     while !so() {
         assert!(begin.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process is no more (or nobody has asked for its status yet).
+pub fn is_gone(pid: u64) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+/// The lines that a process prints, as they come.
+pub struct Tail {
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Tail {
+    pub fn of(output: BufReader<std::process::ChildStdout>) -> Tail {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let seen = lines.clone();
+        // Ends with the process.
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                seen.lock().unwrap().push(line);
+            }
+        });
+        Tail { lines }
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Waits until there are so many; all there are then.
+    #[track_caller]
+    pub fn wait(&self, count: usize) -> Vec<String> {
+        eventually(&format!("{count} lines"), || self.lines.lock().unwrap().len() >= count);
+        self.lines()
+    }
+
+    /// The same, as JSON.
+    #[track_caller]
+    pub fn wait_json(&self, count: usize) -> Vec<serde_json::Value> {
+        self.wait(count).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }

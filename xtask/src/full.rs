@@ -38,6 +38,13 @@ const FULL: &[(&str, &str, &str, &str)] = &[
          cause is neither in it nor in an earlier one, and everything arrives. All but the reader are stopped at any instruction \
          thousands of times a second. Optimised.",
     ),
+    (
+        "heat",
+        "heat",
+        "any_number_of_processes_come_to_the_same_result",
+        "A heat equation split by domain, 100,000 rounds in lockstep: two and three processes, in Rust and in C, come to the result of one, \
+         bit for bit.",
+    ),
 ];
 
 /// Run as a release is built, for the sake of their counts: they stop their processes at any instruction. The others are run

@@ -69,7 +69,7 @@ fuzz_target!(|bytes: &[u8]| {
             target.lane.copy_payload(frame.payload, &mut buffer);
             reader.pass(&frame);
         }
-        let finished = recovery::finish(target.row(), &[(view, most)]);
+        let finished = recovery::finish(target.row(), &[(view, most)], u64::MAX);
         assert_eq!(finished.ends.len(), 1);
         assert!(target.row().version.load(RELAXED.get()) <= row_version + 1);
     });

@@ -166,9 +166,6 @@ impl Reader {
         self.finish_era()?;
         self.keep_up()?;
         let generation = self.zone.view().generation();
-        if era == 0 || era > generation + 1 {
-            return Err(self.gone(era));
-        }
         let mut saved = Vec::with_capacity(self.lanes.len());
         let mut failed = None;
         for lane in &mut self.lanes {
@@ -180,7 +177,9 @@ impl Reader {
                 }
             }
         }
-        if failed.is_none() && !matches!(self.look_before(era), Before::Whole) {
+        // At the floors: only there it shows what is missing.
+        let is_sealed = era >= 1 && era <= generation + 1;
+        if failed.is_none() && !(is_sealed && matches!(self.look_before(era), Before::Whole)) {
             failed = Some(self.gone(era));
         }
         if failed.is_none() && !matches!(self.skip_before(era)?, Before::Whole) {

@@ -1,0 +1,132 @@
+//! The past against a simple model: what was sealed in which era, and which eras a reader can have.
+
+use proptest::prelude::*;
+use std::time::Duration;
+use syncline::{Bus, Error, Reader, Start};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A message of so many bytes, in one of two channels.
+    Publish(usize, usize),
+    Edge,
+    /// A reader takes the next era, if there is one.
+    Take,
+    /// It goes back (or on) to an era.
+    Rewind(u64),
+    /// Another joins, at the oldest era or at a given one, and must find the same.
+    Join(Option<u64>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..2usize, 1..400usize).prop_map(|(channel, len)| Step::Publish(channel, len)),
+        3 => Just(Step::Edge),
+        3 => Just(Step::Take),
+        1 => (0..40u64).prop_map(Step::Rewind),
+        1 => proptest::option::of(1..40u64).prop_map(Step::Join),
+    ]
+}
+
+type Message = (usize, Vec<u8>);
+
+fn next(reader: &mut Reader) -> Option<(u64, Vec<Message>)> {
+    let mut era = reader.try_era().unwrap()?;
+    let mut found = Vec::new();
+    while let Some(message) = era.next().unwrap() {
+        found.push((usize::from(message.channel() == "b"), message.to_vec().unwrap()));
+    }
+    Some((era.number(), found))
+}
+
+/// What an era has, in the order of eras: by channel, then as published.
+fn in_order(mut era: Vec<Message>) -> Vec<Message> {
+    era.sort_by_key(|(channel, _)| *channel);
+    era
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Would break: an era that is not what was sealed; one that is skipped or comes twice; a "gone" for an era that is whole, or an oldest
+    /// one that is not to be had.
+    #[test]
+    fn every_era_that_is_to_be_had_is_what_was_sealed(steps in proptest::collection::vec(step(), 1..120)) {
+        let bus = Bus::embedded().unwrap();
+        let zone = bus.zone("z").eras(32);
+        let mut writer = zone.writer("w").unwrap();
+        let lanes = ["a", "b"].map(|name| writer.channel(name).capacity(4096).open::<[u8]>().unwrap());
+        let builder = || zone.reader("r").channel::<[u8]>("a").channel::<[u8]>("b").synced();
+        let mut reader = builder().open().unwrap();
+        let (mut sealed, mut open, mut at) = (Vec::<Vec<Message>>::new(), Vec::new(), 0u64);
+        for step in steps {
+            match step {
+                Step::Publish(channel, len) => {
+                    let bytes = vec![open.len() as u8; len];
+                    match writer.publish(lanes[channel], &bytes[..]) {
+                        Ok(()) => open.push((channel, bytes)),
+                        Err(Error::Full { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                Step::Edge => {
+                    sealed.push(in_order(std::mem::take(&mut open)));
+                    prop_assert_eq!(writer.edge().unwrap(), sealed.len() as u64);
+                }
+                Step::Take => match next(&mut reader) {
+                    Some((number, found)) if number == at + 1 => {
+                        prop_assert_eq!(&found, &sealed[at as usize]);
+                        at = number;
+                    }
+                    // Further behind than the zone remembers: merged.
+                    Some((number, _)) => {
+                        prop_assert!(number > at + 1 && sealed.len() as u64 - at > 30);
+                        at = number;
+                    }
+                    None => prop_assert_eq!(at, sealed.len() as u64),
+                },
+                Step::Rewind(era) => match reader.rewind(era) {
+                    Ok(()) => {
+                        prop_assert!(era >= 1 && era <= sealed.len() as u64 + 1);
+                        at = era - 1;
+                    }
+                    Err(Error::Gone { oldest, generation, .. }) => {
+                        prop_assert_eq!(generation, sealed.len() as u64);
+                        prop_assert!(era == 0 || era > generation + 1 || oldest.is_none_or(|oldest| era < oldest));
+                        if let Some(oldest) = oldest {
+                            // It can be had; and then this reader goes back to where it was.
+                            reader.rewind(oldest).unwrap();
+                            prop_assert_eq!(next(&mut reader), Some((oldest, sealed[oldest as usize - 1].clone())));
+                            at = oldest;
+                        }
+                    }
+                    Err(error) => panic!("{error}"),
+                },
+                Step::Join(start) => {
+                    let start = start.map_or(Start::Oldest, Start::Era);
+                    let mut other = match builder().start(start).open() {
+                        Ok(other) => other,
+                        Err(Error::Gone { oldest, .. }) => {
+                            let Start::Era(era) = start else { panic!("the oldest is gone") };
+                            prop_assert!(era > sealed.len() as u64 + 1 || oldest.is_none_or(|oldest| era < oldest));
+                            continue;
+                        }
+                        Err(error) => panic!("{error}"),
+                    };
+                    let mut expected = None;
+                    while let Some((number, found)) = next(&mut other) {
+                        prop_assert_eq!(*expected.get_or_insert(number), number);
+                        prop_assert_eq!(&found, &sealed[number as usize - 1]);
+                        expected = Some(number + 1);
+                    }
+                    // Gap or none: it has come to the present.
+                    prop_assert!(expected.is_none_or(|next| next == sealed.len() as u64 + 1));
+                    if let (Start::Era(era), true) = (start, expected.is_some()) {
+                        prop_assert!(era <= sealed.len() as u64);
+                    }
+                }
+            }
+        }
+        drop(writer);
+        let _ = reader.next_era(Duration::from_millis(1));
+    }
+}

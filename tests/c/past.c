@@ -155,6 +155,7 @@ static void markers(syncline_bus *bus) {
     next_is(reader, 'c', 0);
     IS(0, syncline_reader_wait_live(reader, 1000000, &message, &edge));
     CHECK(message == NULL && edge == NULL);
+    IS(SYNCLINE_EINVALID, syncline_message_copy(reader, &byte, 1)); /* the next call has released it */
     FAILS(SYNCLINE_EINVALID, syncline_reader_try(reader, &message), "markers");
     FAILS(SYNCLINE_EINVALID, syncline_era_edge(reader, &edge), "live");
     syncline_writer_close(writer); /* the broker seals what is left: there is an edge for 'c' */
@@ -166,6 +167,28 @@ static void markers(syncline_bus *bus) {
     }
     CHECK(result == SYNCLINE_ECLOSED && edges <= 1);
     syncline_reader_close(reader);
+}
+
+/* What a reader with markers has taken makes room: through a small ring several times over. */
+static void room(syncline_bus *bus) {
+    static const char bytes[500];
+    struct syncline_lane_options small = {.size = sizeof small, .capacity = 4096};
+    syncline_writer *writer = open_writer(bus, "room", "w");
+    syncline_reader *reader = open_live(bus, "room", 1, 0);
+    const struct syncline_message *message;
+    const struct syncline_edge *edge;
+    syncline_lane lane;
+    IS(0, syncline_lane_open(writer, "bytes", NULL, &small, &lane));
+    for (uint64_t number = 0; number < 50; number++) {
+        IS(0, syncline_writer_publish(writer, lane, bytes, sizeof bytes));
+        IS(0, syncline_writer_edge(writer, NULL));
+        IS(1, syncline_reader_try_live(reader, &message, &edge));
+        CHECK(edge == NULL && message->sequence == number && message->len == sizeof bytes);
+        IS(1, syncline_reader_try_live(reader, &message, &edge));
+        CHECK(message == NULL && edge->era == number + 1);
+    }
+    syncline_reader_close(reader);
+    syncline_writer_close(writer);
 }
 
 static void hints(syncline_bus *bus) {
@@ -192,6 +215,7 @@ int main(void) {
     rewinding(bus);
     keeping(bus);
     markers(bus);
+    room(bus);
     hints(bus);
     syncline_bus_close(bus);
     puts("ok");

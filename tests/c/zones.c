@@ -56,6 +56,9 @@ static void listing(syncline_bus *bus) {
     syncline_writer *writer = open_writer_in(bus, "listing", "w", &options), *goes = open_writer(bus, "listing", "goes");
     syncline_lane lane = open_lane(writer, "bytes", NULL), of_gone = open_lane(goes, "bytes", NULL);
     syncline_reader *reader = open_reader(bus, "listing", "bytes", 1), *live = open_reader(bus, "listing", "live", 0);
+    struct syncline_channel channel = {"bytes", NULL};
+    struct syncline_reader_options with_markers = {.size = sizeof with_markers, .zone = "listing", .name = "marked",
+                                                   .channels = &channel, .channel_count = 1, .markers = 1};
     const struct syncline_item *item;
     syncline_halt *halt;
     say(goes, of_gone, 'a');
@@ -79,6 +82,10 @@ static void listing(syncline_bus *bus) {
     syncline_reader_close(reader);
     item = listed(bus, "listing", SYNCLINE_READER, "reader"); /* the live one, which has no lane, has the same name */
     CHECK(item->takes_eras == 0 && item->taken == 0 && item->synced == 0);
+    syncline_reader_close(live);
+    IS(0, syncline_reader_open(bus, &with_markers, &live));
+    item = listed(bus, "listing", SYNCLINE_READER, "marked");
+    CHECK(item->takes_eras == 1 && item->taken == 2 && item->synced == 0);
     syncline_reader_close(live);
 
     CHECK(listed(bus, "listing", SYNCLINE_CHANNEL, "bytes")->kept == 0);

@@ -62,7 +62,7 @@ enum Command {
     Pub(publish::Arguments),
     /// Print the messages of channels, one a line
     Sub(subscribe::Arguments),
-    /// List zones, channels, types, writers and readers
+    /// List zones with their policies, channels, types, writers and readers
     Ls(list::Arguments),
     /// Make, show, halt or remove a zone, or run an edge in it
     #[command(subcommand)]

@@ -45,7 +45,7 @@ impl Interrupt {
         &self.pipe
     }
 
-    /// Sleeps until there is a signal, or something else is readable, for so long at most. `EINTR` and the like end it early: look again.
+    /// Sleeps until there is a signal, or something else is readable, for so long at most. It may end early: look again.
     pub(super) fn sleep(&self, or: Option<BorrowedFd<'_>>, most: Duration) {
         let mut ready = vec![PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
         ready.extend(or.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));

@@ -66,7 +66,7 @@ enum Command {
     /// Print the messages of channels, one a line, or (`--frames`) carry whole eras
     #[command(after_help = subscribe::EXAMPLES)]
     Sub(subscribe::Arguments),
-    /// List zones, channels, types, writers and readers
+    /// List zones with their policies, channels, types, writers and readers
     Ls(list::Arguments),
     /// Make, show, halt or remove a zone, or run an edge in it
     #[command(subcommand)]

@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     pub(super) zone: Option<String>,
     /// Write whole sealed eras, as bytes: all messages of the channels, and the edges between them, for `pub --frames` in
     /// another zone or at another broker. What takes them slower than they come holds the zone's writers up
-    #[arg(long, requires = "zone", conflicts_with_all = ["live", "json"])]
+    #[arg(long, requires = "zone", conflicts_with_all = ["live", "json", "markers"])]
     frames: bool,
     /// Each message as soon as it is committed (the default)
     #[arg(long, conflicts_with = "synced")]

@@ -106,8 +106,8 @@ pub(super) fn compare(
     })
 }
 
-/// Times hundreds of round trips until the time is up; one way, of each.
-pub(super) fn sample(time: Duration, mut trips: impl FnMut(u64) -> Result<()>) -> Result<Histogram<u64>> {
+/// Times hundreds of trips until the time is up; one of the `ways` of each.
+pub(super) fn sample(time: Duration, ways: u64, mut trips: impl FnMut(u64) -> Result<()>) -> Result<Histogram<u64>> {
     let mut samples = histogram();
     let begin = Instant::now();
     let mut last = begin;
@@ -116,7 +116,7 @@ pub(super) fn sample(time: Duration, mut trips: impl FnMut(u64) -> Result<()>) -
         trips(number)?;
         number += TRIPS;
         let now = Instant::now();
-        let one_way = (now - last).as_nanos() as f64 / (2 * TRIPS) as f64;
+        let one_way = (now - last).as_nanos() as f64 / (ways * TRIPS) as f64;
         samples.saturating_record((one_way * UNIT) as u64);
         last = now;
     }
@@ -126,7 +126,7 @@ pub(super) fn sample(time: Duration, mut trips: impl FnMut(u64) -> Result<()>) -
 fn bare(other: &mut Other, arena: &Arena, time: Duration) -> Result<Histogram<u64>> {
     arena.reset();
     other.begin(Job::BounceBare, 8)?;
-    let samples = sample(time, |from| {
+    let samples = sample(time, 2, |from| {
         arena.serve(from, TRIPS);
         Ok(())
     })?;

@@ -37,7 +37,7 @@ fn bounce(court: &mut Court<'_>, size: usize) -> Result<(Histogram<u64>, u64)> {
     court.other.begin(Job::Bounce, size)?;
     let mut reader = open_reader(court.bus, "pong")?;
     let mut sent = 0;
-    let samples = sample(court.time, |from| {
+    let samples = sample(court.time, 2, |from| {
         for number in from..from + TRIPS {
             publish(&mut writer, lane, size, number)?;
             let message = reader.spin_recv(Duration::from_secs(10))?;

@@ -1,7 +1,7 @@
 //! The other process of a benchmark: does what it reads from its standard input, line by line.
 
 use super::bare::Arena;
-use super::edge::{latency, rate};
+use super::edge::{latency, lockstep, rate};
 use crate::client::{Bus, Reader, Writer};
 use crate::error::{Error, Result};
 use clap::Args;
@@ -41,9 +41,11 @@ pub(super) enum Job {
     Seal,
     /// Counts the bare word up against us.
     CountBare,
+    /// Goes along in lockstep.
+    Round,
 }
 
-const JOBS: [(&str, Job); 9] = [
+const JOBS: [(&str, Job); 10] = [
     ("bounce-bare", Job::BounceBare),
     ("bounce", Job::Bounce),
     ("produce-bare", Job::ProduceBare),
@@ -53,6 +55,7 @@ const JOBS: [(&str, Job); 9] = [
     ("answer-together", Job::AnswerTogether),
     ("seal", Job::Seal),
     ("count-bare", Job::CountBare),
+    ("round", Job::Round),
 ];
 
 /// Pins this thread to a core.
@@ -142,6 +145,7 @@ fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<Vec<u64>> {
         Job::ProduceBatches => produce(size, 64, bus, arena)?,
         Job::AnswerApart => latency::answer(latency::Zones::Apart, bus, arena)?,
         Job::AnswerTogether => latency::answer(latency::Zones::Together, bus, arena)?,
+        Job::Round => lockstep::go_along(bus, arena)?,
         Job::Seal => return rate::compete(bus, arena),
         Job::CountBare => {
             ready();

@@ -63,7 +63,7 @@ fn bounce(court: &mut Court<'_>, zones: Zones, writers: usize) -> Result<(Histog
     let _idle = idle(court.bus, zones, writers)?;
     court.other.begin(if zones == Zones::Apart { Job::AnswerApart } else { Job::AnswerTogether }, SIZE)?;
     let mut sent = 0;
-    let samples = sample(court.time, |from| {
+    let samples = sample(court.time, 2, |from| {
         for number in from..from + TRIPS {
             side.send(number)?;
             side.take(number, Duration::from_secs(10))?;

@@ -2,6 +2,7 @@
 
 pub(super) mod cost;
 pub(super) mod latency;
+pub(super) mod lockstep;
 pub(super) mod rate;
 
 use super::Options;
@@ -27,6 +28,8 @@ enum Part {
     Cost,
     /// Edges a second: of one participant alone, and of two processes that compete
     Rate,
+    /// A round of two processes in lockstep: each publishes, gives its permit, and reads what both published
+    Lockstep,
 }
 
 /// Runs the parts asked for.
@@ -37,6 +40,7 @@ pub(super) fn run(edge: &Edge) -> Result<()> {
             Part::Latency => latency::run(&edge.options)?,
             Part::Cost => cost::run(&edge.options)?,
             Part::Rate => rate::run(&edge.options)?,
+            Part::Lockstep => lockstep::run(&edge.options)?,
         }
     }
     Ok(())

@@ -362,7 +362,7 @@ impl ZoneSegments {
     }
 
     /// What a dead or departed writer of a row leaves behind at most: all, or, in a revocable zone, what it had permitted.
-    fn most(&self, index: u32, died: bool) -> u64 {
+    fn most(&self, index: u32) -> u64 {
         let zone = self.zone_map.view();
         let Some(row) = zone.rows.get(index as usize) else { return 0 };
         if zone.geometry.pace != Pace::Revocable {
@@ -374,17 +374,14 @@ impl ZoneSegments {
             _ => 0,
         };
         let is_current = row.rolled.load(Relaxed) == lockstep::rolls(zone.header);
-        match (is_current, died) {
-            (false, _) => sealed,
-            (true, true) => lockstep::permit_of(row, generation + 1).unwrap_or(0).max(sealed),
-            (true, false) => u64::MAX,
-        }
+        let permitted = if is_current { lockstep::permit_of(row, generation + 1) } else { None };
+        permitted.unwrap_or(0).max(sealed)
     }
 
     /// Finishes or buries the last commit of a writer that runs no more. `lanes`: all its lanes, with their limits.
-    pub(super) fn finish(&self, row: u32, lanes: &[(LaneMap, u64)], died: bool) -> Finished {
+    pub(super) fn finish(&self, row: u32, lanes: &[(LaneMap, u64)]) -> Finished {
         let views: Vec<_> = lanes.iter().map(|(map, max_payload)| (map.view(), *max_payload)).collect();
-        let most = self.most(row, died);
+        let most = self.most(row);
         match self.zone_map.view().rows.get(row as usize) {
             Some(row) => recovery::finish(row, &views, most),
             None => Finished::default(),

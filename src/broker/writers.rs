@@ -68,7 +68,7 @@ impl Registry {
         let Some(mut writer) = self.writers.remove(&serial) else { return };
         self.disown(writer.owner.client, serial);
         let lanes = std::mem::take(&mut writer.lanes);
-        let ends = self.finish_lanes(&writer, &lanes, died);
+        let ends = self.finish_lanes(&writer, &lanes);
         if died && let Some(zone) = self.zones.get(&writer.zone) {
             zone.segments.finish_edge();
         }
@@ -110,7 +110,7 @@ impl Registry {
     }
 
     /// Finishes or buries the last commit over all of a writer's lanes; where each of them ends.
-    fn finish_lanes(&mut self, writer: &Writer, lanes: &BTreeSet<u64>, died: bool) -> Vec<u64> {
+    fn finish_lanes(&mut self, writer: &Writer, lanes: &BTreeSet<u64>) -> Vec<u64> {
         let mut maps = Vec::new();
         let mut mapped = Vec::new();
         for number in lanes {
@@ -128,7 +128,7 @@ impl Registry {
             }
         }
         let finished = match self.zones.get(&writer.zone) {
-            Some(zone) => zone.segments.finish(writer.row, &maps, died),
+            Some(zone) => zone.segments.finish(writer.row, &maps),
             None => return vec![0; lanes.len()],
         };
         self.completed += u64::from(finished.completed);

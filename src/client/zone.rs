@@ -167,6 +167,9 @@ impl Zone {
     /// this process dies. Waits until all writers are at rest, at most for `deadline` (10 ms is usual); [`Halt::late`] names those that
     /// are not.
     ///
+    /// This holds for the caller's own writers as well: publishing while one holds the guard waits for ever, unless the writer
+    /// [refuses](Writer::on_halt).
+    ///
     /// # Errors
     /// [`Error::Halted`] if somebody else has halted it and does not let go by the deadline; there is no such zone; no broker (a
     /// [writer](Writer::halt) needs none).

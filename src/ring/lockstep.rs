@@ -27,7 +27,10 @@ use super::sequencer::{self, Cut, Proposal, ROLL_BITS, Races, STRADDLED};
 use super::view::Zone;
 use crate::layout::lane::MAX_VERSION;
 use crate::layout::zone::{Header, Pace, ROW_OPEN, Reason, Row};
+use crate::sync::{prefetch_for_read, prefetch_for_write};
 
+/// Rows whose permits are asked for early.
+const PREFETCHED: usize = 4;
 const GIVEN: u64 = 1 << 46;
 const ERA_SHIFT: u32 = 47;
 const ROLLS: u64 = (1 << ROLL_BITS) - 1;
@@ -89,6 +92,12 @@ pub fn permit_of(row: &Row, era: u64) -> Option<u64> {
 /// Gives the row's permit for the era that is open, with all commits up to `version`. Then [`pass`] with the round that this returns.
 pub fn permit(zone: Zone<'_>, row: &Row, version: u64) -> Round {
     let era = zone.generation() + 1;
+    // If this is the last permit, these lines are needed at once: they travel while the fence waits for the store.
+    zone.prefetch_slot(era);
+    prefetch_for_write(&zone.header.closing.0);
+    for other in zone.rows.iter().take(PREFETCHED) {
+        prefetch_for_read(&other.permit);
+    }
     row.permit.store(permit_word(era, version), PERMIT_SET.get());
     PERMIT_FENCE.fence();
     let (_, rolls) = sequencer::closing(zone.header);
@@ -169,6 +178,8 @@ pub fn pass(
     clock: impl Fn() -> Option<u64>,
     races: &mut Races,
 ) -> bool {
+    // First: reading a clock takes as long as the lines take to come here.
+    let now = clock();
     let mut word = zone.header.closing.0.load(CLOSING_SEE.get());
     if word == round.open() {
         if proposal.reason == Reason::Permits && !all_permit(zone, round) {
@@ -185,20 +196,14 @@ pub fn pass(
         return false;
     }
     // If the word tells of a later roll-back, that is of a later era, and nothing more is decided here.
-    finish(zone, Round { rolls: word & ROLLS, ..round }, proposal, clock, races);
+    finish(zone, Round { rolls: word & ROLLS, ..round }, proposal, now, races);
     true
 }
 
 /// Finishes an edge that has begun.
-pub(super) fn finish(
-    zone: Zone<'_>,
-    round: Round,
-    proposal: &Proposal,
-    clock: impl Fn() -> Option<u64>,
-    races: &mut Races,
-) {
+pub(super) fn finish(zone: Zone<'_>, round: Round, proposal: &Proposal, now: Option<u64>, races: &mut Races) {
     let generation = round.era - 1;
-    let _ = sequencer::finish(zone, generation, proposal, clock(), races, |index, row, reason| {
+    let _ = sequencer::finish(zone, generation, proposal, now, races, |index, row, reason| {
         let last = sequencer::last_cut(zone, generation, index)?;
         if let Some(version) = permitted_by(zone, row, round).or_else(|| left_by(row)) {
             // No less than the last, should the word be of as many eras ago that its number is the same.

@@ -563,7 +563,7 @@ pub fn finish_begun(zone: Zone<'_>, clock: impl Fn() -> Option<u64>, races: &mut
         match zone.geometry.pace {
             Pace::Free => seal_after(zone, generation, &proposal, clock, races),
             Pace::Lockstep | Pace::Revocable => {
-                lockstep::finish(zone, lockstep::Round { era, rolls }, &proposal, clock, races);
+                lockstep::finish(zone, lockstep::Round { era, rolls }, &proposal, clock(), races);
             }
         }
     }

@@ -98,8 +98,9 @@ pub fn permit(zone: Zone<'_>, row: &Row, version: u64) -> Round {
     for other in zone.rows.iter().take(PREFETCHED) {
         prefetch_for_read(&other.permit);
     }
-    row.permit.store(permit_word(era, version), PERMIT_SET.get());
-    PERMIT_FENCE.fence();
+    // A swap for its barrier: what was there does not matter.
+    row.permit.swap(permit_word(era, version), PERMIT_SET.get());
+    PERMIT_FENCE.fence_behind_rmw();
     let (_, rolls) = sequencer::closing(zone.header);
     Round { era, rolls }
 }

@@ -161,7 +161,7 @@ sites! {
 
     // ---- lockstep ----
     /// A permit: publishes the commits that it names. Pairs with [`PERMIT_SEE`].
-    PERMIT_SET: store Release;
+    PERMIT_SET: rmw Release;
     /// An edge takes a permit. Pairs with [`PERMIT_SET`].
     PERMIT_SEE: load Acquire;
     /// A writer, between its permit and its look at the others'; the broker, between a row's end and its look. Pairs with itself: of two

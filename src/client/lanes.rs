@@ -11,6 +11,7 @@ use crate::ring::floor::{join_again, leave_behind};
 use crate::ring::lane::{Frame, Peek, Reader as Place, Start as Mark, starts};
 use crate::ring::view::Zone;
 use crate::ring::{bell, order, recovery, sequencer};
+use crate::sync::prefetch_for_read;
 use crate::wire::{Ask, LaneInfo};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -191,6 +192,12 @@ impl LaneIn {
             "lane of `{writer_name}` in channel `{channel_name}`: {what} at {}",
             self.place.position
         ))
+    }
+
+    /// Asks for the next message's line: it travels while something else is looked at.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self) {
+        prefetch_for_read(self.map.view().ring.word(self.place.position));
     }
 
     /// Takes the message that was next; its sequence number.

@@ -40,6 +40,12 @@ impl Reactions {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
+    /// Whether this process has a writer in the zone.
+    #[inline(always)]
+    pub(crate) fn has_writer(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) != 0
+    }
+
     pub(crate) fn add_writer(&self) {
         self.writers.fetch_add(1, Ordering::SeqCst);
     }
@@ -51,7 +57,7 @@ impl Reactions {
     /// A live reader hands out a frame of this version.
     #[inline(always)]
     pub(crate) fn note(&self, row: usize, version: u64) {
-        if self.writers.load(Ordering::Relaxed) != 0 {
+        if self.has_writer() {
             self.note_for_writers(row, version);
         }
     }

@@ -1,11 +1,14 @@
 //! Whole eras: beginning the next one, handing out its messages, and finding the first one of which nothing is missing.
 
 use super::Reader;
-use crate::client::lanes::{Gone, Next, Taken, cut_of};
+use crate::client::lanes::{Gone, LaneIn, Next, Taken, cut_of};
 use crate::client::waiting::{self, Deadline};
 use crate::error::{Error, Result};
 use crate::ring::{bell, sequencer};
+use crate::sync::prefetch_for_write;
 
+/// Lanes whose next messages are asked for while an era begins.
+const PREFETCHED: usize = 8;
 /// How often a reader follows a generation ring that turns faster than it can look before it lets its caller breathe.
 pub(super) const ERA_TRIES: u32 = 64;
 
@@ -216,6 +219,12 @@ impl Reader {
 
     /// Begins the era after the last one, or the oldest that the generation ring still knows.
     fn begin_era_of(&mut self, generation: u64) -> Result<Begun> {
+        // Beside the cuts, which are looked at first.
+        self.lanes.iter().take(PREFETCHED).for_each(LaneIn::prefetch);
+        if self.reactions.has_writer() {
+            // A process that reads eras and writes is likely to seal the next: the line for that travels while this era is read.
+            prefetch_for_write(&self.header.closing.0);
+        }
         let oldest = sequencer::oldest_era(self.zone.view(), generation);
         let mut era = (self.era + 1).max(oldest);
         let mut merged = era != self.era + 1;

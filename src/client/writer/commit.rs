@@ -67,13 +67,14 @@ impl Left {
     }
 }
 
-/// Whether nothing is to be heeded before a commit: no halt, no new hint, no edge since the last.
+/// Whether nothing is to be heeded before a commit: no halt, no new hint, no edge (or roll-back) since the last. In lockstep edges take
+/// permits, so a commit need not know of them, and does not wait for the line that tells.
 #[inline(always)]
-pub(super) fn is_quiet(header: &Header, early: u64, settled: u64) -> bool {
+fn is_quiet(header: &Header, pace: Pace, early: u64, settled: u64) -> bool {
     let control = &header.control.0;
     let halted = halt::found(control).is_some();
     let hinted = control.early.load(order::RELAXED.get()) != early;
-    let closing = header.closing.0.load(order::CLOSING_SEE.get()) != settled;
+    let closing = pace != Pace::Lockstep && header.closing.0.load(order::CLOSING_SEE.get()) != settled;
     !(halted | hinted | closing)
 }
 
@@ -171,7 +172,7 @@ impl Writer {
         halt::enter(&self.own, self.fence);
         let zone = &self.zone;
         self.reactions.complete(|| zone.view(), &mut self.reacted);
-        if is_quiet(&self.header, self.early, self.settled) { Ok(()) } else { self.heed() }
+        if is_quiet(&self.header, self.pace, self.early, self.settled) { Ok(()) } else { self.heed() }
     }
 
     /// Something has happened since the last commit. The row is busy, and still is if this returns without an error.
@@ -183,7 +184,7 @@ impl Writer {
             && self.header.generation.0.load(order::GENERATION_SEE.get()) >= closing >> sequencer::ROLL_BITS
         {
             self.settled = closing;
-            if is_quiet(&self.header, self.early, closing) {
+            if is_quiet(&self.header, self.pace, self.early, closing) {
                 return Ok(());
             }
         }

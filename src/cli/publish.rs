@@ -197,7 +197,7 @@ impl Publisher {
     /// Seals what was published.
     fn seal(&mut self, interrupt: &Interrupt) -> Outcome {
         (self.unsealed, self.lines) = (0, 0);
-        seal(&mut self.writer, interrupt)
+        seal(&mut self.writer, None, interrupt)
     }
 }
 

@@ -11,19 +11,31 @@ pub(super) const PAUSE: Duration = Duration::from_millis(1);
 
 /// Seals what a writer has published: runs an edge or, in lockstep, gives the writer's permit and waits until the edge has passed. A
 /// signal ends the wait. (The writer says [`Error::Halted`], and does not wait for the end of that.)
-pub(super) fn seal(writer: &mut Writer, interrupt: &Interrupt) -> Outcome {
-    if edge(writer, interrupt)? { Ok(()) } else { permit(writer, interrupt) }
+/// (Edges in lockstep carry no tag.)
+pub(super) fn seal(writer: &mut Writer, tag: Option<u64>, interrupt: &Interrupt) -> Outcome {
+    if edge(writer, tag, interrupt)? {
+        return Ok(());
+    }
+    let era = permit(writer, interrupt)?;
+    while writer.generation()? < era {
+        pause(interrupt)?;
+    }
+    Ok(())
 }
 
-/// The same for a writer that leaves then: in lockstep, that is as good as its permit.
+/// The same for a writer that leaves then: in lockstep it does not wait for the edge.
 pub(super) fn seal_the_rest(writer: &mut Writer, interrupt: &Interrupt) -> Outcome {
-    edge(writer, interrupt).map(drop)
+    if edge(writer, None, interrupt)? { Ok(()) } else { permit(writer, interrupt).map(drop) }
 }
 
 /// Runs an edge; false: the zone is in lockstep.
-fn edge(writer: &mut Writer, interrupt: &Interrupt) -> Outcome<bool> {
+fn edge(writer: &mut Writer, tag: Option<u64>, interrupt: &Interrupt) -> Outcome<bool> {
     loop {
-        match writer.edge() {
+        let sealed = match tag {
+            Some(tag) => writer.edge_tagged(tag),
+            None => writer.edge(),
+        };
+        match sealed {
             Ok(_) => return Ok(true),
             // Overtaken by others' edges, again and again: they made progress, so may we.
             Err(Error::Timeout) => {}
@@ -34,18 +46,15 @@ fn edge(writer: &mut Writer, interrupt: &Interrupt) -> Outcome<bool> {
     }
 }
 
-fn permit(writer: &mut Writer, interrupt: &Interrupt) -> Outcome {
-    let era = loop {
+/// Gives the writer's permit; for which era.
+fn permit(writer: &mut Writer, interrupt: &Interrupt) -> Outcome<u64> {
+    loop {
         match writer.permit() {
-            Ok(era) => break era,
+            Ok(era) => return Ok(era),
             Err(Error::Halted) => pause(interrupt)?,
             Err(error) => return Err(error.into()),
         }
-    };
-    while writer.generation()? < era {
-        pause(interrupt)?;
     }
-    Ok(())
 }
 
 /// Waits a little; an error if there was a signal.

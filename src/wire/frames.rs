@@ -71,7 +71,7 @@ record! {
         pub merged: bool,
         /// The tag of the edge, if it has one.
         pub tag: Option<u64>,
-        /// Why it was made; 0: somebody asked for it.
+        /// Why it passed: a [`Reason`](crate::Reason); 0: not known any more.
         pub reason: u8,
     }
 }

@@ -21,15 +21,16 @@ describe!(Pose as "robot.pose" { x: f64, quality: [u32; 2] });
 const WAIT: Duration = Duration::from_secs(20);
 const CHANNELS: [&str; 4] = ["pose", "scan", "log", "block"];
 
-/// What an era has of each channel, in order.
-type Content = BTreeMap<String, Vec<Vec<u8>>>;
+/// What an era has of each channel, in order; and its tag.
+type Content = (BTreeMap<String, Vec<Vec<u8>>>, Option<u64>);
 
 fn content(mut era: Era<'_>) -> Content {
-    let mut content = Content::new();
+    let tag = era.edge().expect("its record").tag;
+    let mut content = BTreeMap::<String, Vec<Vec<u8>>>::new();
     while let Some(message) = era.next().unwrap() {
         content.entry(message.channel().to_owned()).or_default().push(message.to_vec().unwrap());
     }
-    content
+    (content, tag)
 }
 
 /// The content of the next era, which has this number.
@@ -149,7 +150,11 @@ impl Crew {
             self.messages += 1;
         }
         let writer = if self.below(2) == 0 { &mut self.left } else { &mut self.right };
-        writer.edge().unwrap();
+        // Some with a tag.
+        match self.messages % 3 {
+            0 => writer.edge_tagged(self.messages).unwrap(),
+            _ => writer.edge().unwrap(),
+        };
     }
 }
 

@@ -51,33 +51,33 @@ impl Sink<'_> {
     fn publish_all(mut self, stream: &mut Reader<Input<'_>>) -> Outcome {
         while let Some(record) = next(stream, self.interrupt)? {
             let Record { head, payload } = record;
-            let era = match head {
+            let edge = match head {
                 Head::Channel(channel) => {
                     self.open(&channel)?;
                     continue;
                 }
-                Head::Edge(edge) => edge.era,
+                Head::Edge(edge) => edge,
                 Head::Message { channel } => {
                     let pusher = Pusher { lanes: &self.lanes, sealed: self.sealed, interrupt: self.interrupt };
                     // Dropped on any way out but the last: then nobody ever sees anything of it.
                     let mut batch = self.writer.batch()?;
                     pusher.push(&mut batch, channel, payload)?;
-                    let era = loop {
+                    let edge = loop {
                         match next(stream, self.interrupt)? {
                             Some(Record { head: Head::Message { channel }, payload }) => {
                                 pusher.push(&mut batch, channel, payload)?;
                             }
-                            Some(Record { head: Head::Edge(edge), .. }) => break edge.era,
+                            Some(Record { head: Head::Edge(edge), .. }) => break edge,
                             // The reader does not let these by.
                             Some(Record { head: Head::Channel(_), .. }) | None => return Err(pusher.no_edge()),
                         }
                     };
                     batch.commit()?;
-                    era
+                    edge
                 }
             };
-            seal(&mut self.writer, self.interrupt)?;
-            self.sealed = Some(era);
+            seal(&mut self.writer, edge.tag, self.interrupt)?;
+            self.sealed = Some(edge.era);
         }
         Ok(())
     }

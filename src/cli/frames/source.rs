@@ -118,6 +118,8 @@ impl Writer<'_> {
     /// Writes an era and its edge. If it fails, the edge is missing, and with it the era.
     fn era(&mut self, mut era: Era<'_>) -> Outcome {
         let (number, merged) = (era.number(), era.is_merged());
+        // Now: the zone may have forgotten it once all is written.
+        let (tag, reason) = era.edge().map_or((None, 0), |edge| (edge.tag, edge.reason as u8));
         self.declare()?;
         loop {
             let message = match era.next() {
@@ -135,7 +137,7 @@ impl Writer<'_> {
             self.output.write(&self.payload)?;
         }
         // A mere edge is nobody's, and somebody asked for it.
-        Head::Edge(Edge { era: number, merged, tag: None, reason: 0 }).encode(0, &mut self.bytes);
+        Head::Edge(Edge { era: number, merged, tag, reason }).encode(0, &mut self.bytes);
         self.write_bytes()
     }
 

@@ -18,8 +18,9 @@
 //! copies that row's into two words of the slot. Its owner changes it only when no era is open that it may have proposed: whoever copies the
 //! new one into an era of the old comes after the flip, and finds both words decided.
 //!
-//! **An exact edge** covers what anybody had committed before the call. A helper may have decided a cut earlier, so the
-//! caller notes all versions first and goes again until the cuts have reached them: twice is the rule.
+//! **An exact edge** covers what anybody had committed before the call. If it has decided the row count and every cut itself, it does:
+//! they were loaded after the call began. Else a helper may have decided one earlier; then the caller notes all versions and goes again until the cuts
+//! have reached them: twice is the rule.
 //!
 //! **Straddlers.** A writer says which version its open batch will have. An edge takes that first, then the version: if the version is
 //! behind, the batch is not in the era, and the cut says so.
@@ -148,13 +149,14 @@ impl Begun {
 impl<'a> Zone<'a> {
     fn slot(self, era: u64) -> &'a [AtomicU64] {
         let stride = self.geometry.slot_stride();
-        let first = (era % u64::from(self.geometry.eras)) as usize * stride;
+        // The eras of the ring are a power of two.
+        let first = (era & (u64::from(self.geometry.eras) - 1)) as usize * stride;
         &self.slots[first..first + stride]
     }
 
     /// The lap of an era, where it stands in a word.
     fn lap(self, era: u64) -> u64 {
-        ((era / u64::from(self.geometry.eras) + 1) & ((1 << LAP_BITS) - 1)) << LAP_SHIFT
+        (((era >> self.geometry.eras.trailing_zeros()) + 1) & ((1 << LAP_BITS) - 1)) << LAP_SHIFT
     }
 
     /// The number of the last sealed era: CURR. 0: none yet.
@@ -208,28 +210,30 @@ pub fn seal(zone: Zone<'_>, proposal: &Proposal, clock: impl Fn() -> Option<u64>
     generation + 1
 }
 
-/// Seals the era after `generation`, or finds it sealed.
+/// Seals the era after `generation`, or finds it sealed. True: the row count and every cut were decided here, so that no row is left out that
+/// had committed before the call, and each cut names a version that its row had after the call began.
 fn seal_after(
     zone: Zone<'_>,
     generation: u64,
     proposal: &Proposal,
     clock: impl Fn() -> Option<u64>,
     races: &mut Races,
-) {
-    // First: reading a clock takes as long as the lines of the last commit and of the slot take to come here.
-    zone.prefetch_slot(generation + 1);
+) -> bool {
+    // First: reading a clock takes as long as the line of the last commit takes to come here.
     let now = clock();
     zone.header.closing.0.fetch_max((generation + 1) << ROLL_BITS, CLOSING_RAISE.get());
     CLOSING_FENCE.fence_behind_rmw();
-    let _ = finish(zone, generation, proposal, now, races, |_, row, _| {
+    let decided = finish(zone, generation, proposal, now, races, |_, row, _| {
         // The open batch first: if the version is behind it then, it is not in the era.
         let open = row.open.load(OPEN_SEE.get());
         let version = row.version.load(COMMIT_SEE.get()) & VERSION;
         Ok(if open > version { version | STRADDLED } else { version })
     });
+    decided.is_ok_and(|all_ours| all_ours)
 }
 
-/// Decides all that is to be decided about the era after `generation`, and flips. `ballot` proposes a row's cut.
+/// Decides all that is to be decided about the era after `generation`, and flips; whether the row count and every cut were decided here.
+/// `ballot` proposes a row's cut.
 pub(super) fn finish(
     zone: Zone<'_>,
     generation: u64,
@@ -237,7 +241,7 @@ pub(super) fn finish(
     now: Option<u64>,
     races: &mut Races,
     ballot: impl Fn(usize, &Row, Option<Reason>) -> Result<u64, Sealed>,
-) -> Result<(), Sealed> {
+) -> Result<bool, Sealed> {
     let era = generation + 1;
     races.passes += 1;
     let lap = zone.lap(era);
@@ -246,7 +250,9 @@ pub(super) fn finish(
     // last era that is not 0 knows of its row.
     let high = || zone.header.high.0.rows.load(RELAXED.get()).min(zone.rows.len() as u64);
     let begun = decide(zone, &slot[BEGUN], generation, lap, || Some(Begun::new(proposal, high()).0))?;
-    let begun = Begun(begun.unwrap_or_default());
+    // With the row count: who had committed before the call has its row counted.
+    let mut all_ours = begun.ours;
+    let begun = Begun(begun.value);
     decide(zone, &slot[TIME], generation, lap, || now.map(|time| time & VALUE))?;
     if begun.is_tagged() {
         // Relaxed: it was put down before `begun` was decided, so nothing older is found. The next one is put down after the flip, which comes
@@ -260,6 +266,7 @@ pub(super) fn finish(
             let word = cut.load(CUT_LOOK.get());
             if is_of(word, lap) {
                 races.cuts_helped += 1;
+                all_ours = false;
                 break;
             }
             let version = ballot(index, row, begun.reason())?;
@@ -276,31 +283,37 @@ pub(super) fn finish(
     if zone.header.generation.0.compare_exchange(generation, era, FLIP.get(), RELAXED.get()).is_err() {
         races.flips_lost += 1;
     }
-    Ok(())
+    Ok(all_ours)
 }
 
-/// Decides a word of the slot that is not a cut, or finds it decided; `Ok(None)`: nothing was proposed.
+/// Decides a word of the slot that is not a cut, or finds it decided.
 fn decide(
     zone: Zone<'_>,
     word: &AtomicU64,
     generation: u64,
     lap: u64,
     propose: impl FnOnce() -> Option<u64>,
-) -> Result<Option<u64>, Sealed> {
+) -> Result<Decided, Sealed> {
     let found = word.load(WORD_SEE.get());
     if is_of(found, lap) {
-        return Ok(Some(found & VALUE));
+        return Ok(Decided { value: found & VALUE, ours: false });
     }
-    let Some(proposed) = propose() else { return Ok(None) };
+    let Some(proposed) = propose() else { return Ok(Decided { value: 0, ours: false }) };
     if !zone.is_still(generation) {
         return Err(Sealed);
     }
     // Lost: whose tag it is was decided by whoever put that down before.
     match word.compare_exchange(found, lap | proposed, WORD_DECIDE.get(), WORD_SEE.get()) {
-        Ok(_) => Ok(Some(proposed)),
-        Err(decided) if is_of(decided, lap) => Ok(Some(decided & VALUE)),
+        Ok(_) => Ok(Decided { value: proposed, ours: true }),
+        Err(decided) if is_of(decided, lap) => Ok(Decided { value: decided & VALUE, ours: false }),
         Err(_) => Err(Sealed),
     }
+}
+
+/// What a word of the slot says (0 if nothing was proposed), and whether it was decided here.
+struct Decided {
+    value: u64,
+    ours: bool,
 }
 
 /// Puts down the tag that `proposer` is going to propose; before that, finishes any edge that it may have proposed another for.
@@ -332,31 +345,42 @@ pub fn edge(
     clock: impl Fn() -> Option<u64>,
     races: &mut Races,
 ) -> Result<u64, Overtaken> {
-    // Relaxed: who knows of a row's commit knows of its row, which was raised before.
-    let high = zone.header.high.0.rows.load(RELAXED.get()) as usize;
-    let before = scratch.iter_mut().zip(zone.rows).take(high);
-    let mut noted = 0;
-    for (version, row) in before {
-        *version = row.version.load(COMMIT_SEE.get()) & VERSION;
-        noted += 1;
-    }
+    let mut noted = None;
     for _ in 0..EXACT_TRIES {
-        let era = seal(zone, proposal, &clock, races);
-        let covers = |(row, &version): (usize, &u64)| match cut(zone, era, row) {
-            Cut::Version(cut) => cut >= version,
-            Cut::NoRow => version == 0,
-            Cut::Gone => false,
+        let generation = zone.generation();
+        let era = generation + 1;
+        let all_ours = seal_after(zone, generation, proposal, &clock, races);
+        // Else somebody else has decided a cut, perhaps before the call: the cuts have to reach what the rows have come to by now.
+        let covers = all_ours || {
+            let noted = *noted.get_or_insert_with(|| note(zone, scratch));
+            scratch[..noted].iter().enumerate().all(|(row, &version)| match cut(zone, era, row) {
+                Cut::Version(cut) => cut >= version,
+                Cut::NoRow => version == 0,
+                Cut::Gone => false,
+            })
         };
         let is_ours = || {
             let record = record(zone, era);
             record.is_some_and(|record| record.tag.is_some() && record.proposer == proposal.proposer)
         };
-        if scratch[..noted].iter().enumerate().all(covers) && (!proposal.tagged || is_ours()) {
+        if covers && (!proposal.tagged || is_ours()) {
             return Ok(era);
         }
         races.retries += 1;
     }
     Err(Overtaken)
+}
+
+/// Notes every row's version; how many rows there are.
+fn note(zone: Zone<'_>, scratch: &mut [u64]) -> usize {
+    // Relaxed: who knows of a row's commit knows of its row, which was raised before.
+    let high = zone.header.high.0.rows.load(RELAXED.get()) as usize;
+    let mut noted = 0;
+    for (version, row) in scratch.iter_mut().zip(zone.rows).take(high) {
+        *version = row.version.load(COMMIT_SEE.get()) & VERSION;
+        noted += 1;
+    }
+    noted
 }
 
 /// A row's cut of a sealed era.
@@ -561,7 +585,9 @@ pub fn finish_begun(zone: Zone<'_>, clock: impl Fn() -> Option<u64>, races: &mut
     if era > generation {
         let proposal = Proposal { reason: Reason::Rest, proposer: zone.geometry.writers, tagged: false };
         match zone.geometry.pace {
-            Pace::Free => seal_after(zone, generation, &proposal, clock, races),
+            Pace::Free => {
+                seal_after(zone, generation, &proposal, clock, races);
+            }
             Pace::Lockstep | Pace::Revocable => {
                 lockstep::finish(zone, lockstep::Round { era, rolls }, &proposal, clock(), races);
             }

@@ -4,8 +4,7 @@ use super::Reader;
 use crate::client::lanes::{Gone, LaneIn, Next, Taken, cut_of};
 use crate::client::waiting::{self, Deadline};
 use crate::error::{Error, Result};
-use crate::ring::{bell, sequencer};
-use crate::sync::prefetch_for_write;
+use crate::ring::{bell, order, sequencer};
 
 /// Lanes whose next messages are asked for while an era begins.
 const PREFETCHED: usize = 8;
@@ -75,7 +74,7 @@ impl Reader {
         }
         self.finish_era()?;
         for _ in 0..ERA_TRIES {
-            let generation = self.zone.view().generation();
+            let generation = self.header.generation.0.load(order::GENERATION_SEE.get());
             // After the generation: whoever has committed something in this era has announced its lane before.
             let news = self.keep_up()?;
             if let Some(index) = self.lanes.iter().position(|lane| lane.is_to_be_told()) {
@@ -221,10 +220,6 @@ impl Reader {
     fn begin_era_of(&mut self, generation: u64) -> Result<Begun> {
         // Beside the cuts, which are looked at first.
         self.lanes.iter().take(PREFETCHED).for_each(LaneIn::prefetch);
-        if self.reactions.has_writer() {
-            // A process that reads eras and writes is likely to seal the next: the line for that travels while this era is read.
-            prefetch_for_write(&self.header.closing.0);
-        }
         let oldest = sequencer::oldest_era(self.zone.view(), generation);
         let mut era = (self.era + 1).max(oldest);
         let mut merged = era != self.era + 1;

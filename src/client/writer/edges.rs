@@ -84,9 +84,6 @@ impl Writer {
         let sealed = sequencer::edge(zone, &mut self.scratch, &proposal, clock::now, &mut self.races);
         // Whoever flipped the generation may have died before it rang.
         bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
-        if let Ok(era) = sealed {
-            zone.prefetch_slot(era + 1);
-        }
         sealed.map_err(overtaken)
     }
 
@@ -136,7 +133,6 @@ impl Writer {
         let proposal = Proposal { reason: Reason::Permits, proposer: self.row, tagged: false };
         if lockstep::pass(zone, round, &proposal, clock::now, &mut self.races) {
             bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
-            zone.prefetch_slot(era + 1);
         } else {
             lockstep::start_round(zone, round, clock::now);
         }

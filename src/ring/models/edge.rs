@@ -162,3 +162,24 @@ fn a_stopped_edge_holds_nobody_up() {
         reader.join().unwrap();
     });
 }
+
+/// An exact edge by a writer that has just joined, after its first commit; another edge on the way may have counted the rows before.
+///
+/// Would break: an era returned that has all cuts of the rows that it counts, and not this row.
+#[test]
+fn an_exact_edge_covers_a_row_that_has_just_joined() {
+    check(2, || {
+        let segments = Segments::new(2, 2, 64);
+        segments.header.high.0.rows.store(1, super::RELAXED.get());
+        let shared = segments.clone();
+        let other = thread::spawn(move || shared.seal());
+        let joining = thread::spawn(move || {
+            segments.header.high.0.rows.fetch_add(1, ROSTER_RAISE.get());
+            Writer::new(&segments, 1, &[1]).publish(0, 8);
+            let era = segments.edge();
+            assert_eq!(segments.cut(era, 1), Some(1), "era {era} lacks a commit from before its edge");
+        });
+        other.join().unwrap();
+        joining.join().unwrap();
+    });
+}

@@ -12,7 +12,7 @@ use crate::error::{Code, Result};
 use crate::layout::zone::Pace;
 use crate::ring::floor::JoinError;
 use crate::wire::{LaneInfo, PresenceKind, PresenceWhat, Tell, Wanted, ZoneOptions, check_name};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -109,8 +109,11 @@ impl Registry {
         let told = Tell::Reader { zone: zone_number, reader: number, geometry, policy, generation, whole_from };
         post.post(client, id, told, zone.segments.for_reader().into());
         let lanes = joined.len() as u32;
+        // Once for each row: a reader that starts there must find the same commits in all lanes of a writer.
+        let rows = joined.iter().map(|joined| joined.lane.row);
+        let versions: BTreeMap<u32, u64> = rows.map(|row| (row, zone.segments.version(row))).collect();
         for Joined { entry, lane, fd, ended } in joined {
-            let version = zone.segments.version(lane.row);
+            let version = versions.get(&lane.row).copied().unwrap_or_default();
             let told = Tell::LaneAdded { reader: number, entry, lane, version, ended };
             post.answer(client, id, told, vec![Fd::ReadOnly(fd)]);
         }

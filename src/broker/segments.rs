@@ -87,9 +87,9 @@ impl ZoneSegments {
         self.zone_map.view().generation()
     }
 
-    /// The commits of a row so far.
+    /// The commits of a row so far. Whoever is told this finds them in the lanes.
     pub(super) fn version(&self, row: u32) -> u64 {
-        self.zone_map.view().rows.get(row as usize).map_or(0, |row| row.version.load(Relaxed))
+        self.zone_map.view().rows.get(row as usize).map_or(0, |row| row.version.load(order::COMMIT_SEE.get()))
     }
 
     /// Gives a row to a writer: the version that it goes on counting from, or `None` if the row has counted far enough.

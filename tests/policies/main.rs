@@ -1,0 +1,7 @@
+//! What makes edges pass, policy by policy, between processes; and what happens when one of them is killed or stopped: a writer, a reader,
+//! whoever runs the edges, the broker.
+
+mod free;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;

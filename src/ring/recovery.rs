@@ -29,7 +29,7 @@ pub fn finish(row: &Row, lanes: &[(Lane<'_>, u64)], most: u64) -> Finished {
     let mut finished = Finished::default();
     let mut last = version;
     for &(lane, max_payload) in lanes {
-        let mut reader = last_start(lane);
+        let mut reader = last_start(lane, most);
         let limit = reader.position + lane.ring.capacity();
         while let Peek::Frame(frame) = reader.peek(lane, max_payload) {
             if frame.joint && frame.version > version {
@@ -54,11 +54,12 @@ pub fn finish(row: &Row, lanes: &[(Lane<'_>, u64)], most: u64) -> Finished {
     finished
 }
 
-/// The last marked place of a lane whose writer runs no more.
-fn last_start(lane: Lane<'_>) -> Reader {
+/// The last marked place of a lane whose writer runs no more that has nothing before it which is to go.
+fn last_start(lane: Lane<'_>, most: u64) -> Reader {
     // Relaxed: the writer's death, which was proven, comes after all it did.
     let floor = lane.header.floor.0.load(RELAXED.get()).min(1 << 62) / 8 * 8;
-    starts(lane, floor).last().map_or(Reader { position: floor, sequence: 0 }, |start| start.reader)
+    let stays = starts(lane, floor).take_while(|start| start.after <= most);
+    stays.last().map_or(Reader { position: floor, sequence: 0 }, |start| start.reader)
 }
 
 /// Tells a reader where its lane ends. Before the row is used again.

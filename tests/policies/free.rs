@@ -24,12 +24,10 @@ fn stop(stage: &mut Stage, away: &Actor, others: &[&Actor]) {
 
 /// `away` is killed: what it had committed is sealed, its end is told for each of its channels, the others go on.
 fn kill(stage: &mut Stage, mut away: Actor, others: &[&Actor]) {
+    let told = stage.observer.closed.len();
     away.process.kill();
     let noted = away.progress();
-    let told = stage.observer.closed.len();
-    while stage.observer.closed.len() < told + 2 {
-        stage.more(others, 1);
-    }
+    stage.closed(told + 2, others);
     let is_its = |closed: &syncline::Closed| closed.died && closed.writer == away.row;
     assert!(stage.observer.closed[told..].iter().all(is_its), "{:?}", stage.observer.closed);
     let shown = stage.observer.last_of(away.pid());

@@ -4,6 +4,7 @@
 mod click;
 mod counted;
 mod free;
+mod kills;
 mod puppets;
 mod stage;
 mod straddlers;

@@ -14,8 +14,13 @@ use syncline::{Bus, Error, Lane, Writer, Zone};
 /// Of the shared words: 0 run, 1 the writers end, 2 the readers do, once they have come to the final era.
 const PHASE: usize = 0;
 const FINAL_ERA: usize = 1;
-/// Where the participants' own words begin.
+/// Where the participants' own words begin: their progress.
 const FIRST_SLOT: usize = 2;
+/// So much further on: what they are at; see [`Actor::was_at`].
+const DOING: usize = 32;
+/// What comes between two batches of a writer, if nothing else is said: enough that a reader that is stopped for a moment does not hold it
+/// up.
+const PAUSE: Duration = Duration::from_micros(300);
 
 /// A writer or a reader.
 pub struct Actor {
@@ -34,6 +39,11 @@ impl Actor {
     pub fn progress(&self) -> u64 {
         self.words.at(self.slot).load(Acquire)
     }
+
+    /// What it was at when it was stopped or killed. 0: nothing special; 1: an edge, or a batch and its permit; 2: waiting for the others.
+    pub fn was_at(&self) -> usize {
+        self.words.at(self.slot + DOING).load(Acquire) as usize
+    }
 }
 
 /// All of them.
@@ -41,6 +51,8 @@ pub struct Stage {
     pub bus: Bus,
     pub observer: Observer,
     pub broker: BrokerProcess,
+    /// What comes between two batches of a writer.
+    pub pause: Duration,
     test: String,
     words: PathBuf,
     slots: usize,
@@ -55,16 +67,30 @@ impl Stage {
         options(bus.zone("z")).create().expect("create the zone");
         let observer = Observer::open(&bus, "observer", true);
         let words = directory.path().join("words");
-        Stage { bus, observer, broker, test: test.to_owned(), words, slots: FIRST_SLOT, directory }
+        Stage { bus, observer, broker, pause: PAUSE, test: test.to_owned(), words, slots: FIRST_SLOT, directory }
     }
 
     /// Starts a participant in a role, and waits until it is ready.
     pub fn start(&mut self, role: &str, name: &str) -> Actor {
-        let slot = self.slots;
         self.slots += 1;
+        self.start_in(self.slots - 1, role, name)
+    }
+
+    /// The same, with the words of one that has gone.
+    pub fn replace(&self, gone: &Actor, role: &str, name: &str) -> Actor {
+        self.start_in(gone.slot, role, name)
+    }
+
+    fn start_in(&self, slot: usize, role: &str, name: &str) -> Actor {
+        let own = SharedWord::new(&self.words);
+        for slot in [slot, slot + DOING] {
+            own.at(slot).store(0, Release);
+        }
         let words = self.words.display().to_string();
         let log = self.directory.path().join(name).display().to_string();
-        let arguments = [("WORDS", words), ("SLOT", slot.to_string()), ("NAME", name.to_owned()), ("LOG", log)];
+        let pause = self.pause.as_micros().to_string();
+        let arguments =
+            [("WORDS", words), ("SLOT", slot.to_string()), ("NAME", name.to_owned()), ("LOG", log), ("PAUSE", pause)];
         let mut process = Process::start(&self.test, role, self.bus.socket(), &arguments);
         let row = process.wait_for("ready").parse().expect("a row");
         Actor { process, row, words: SharedWord::new(&self.words), slot }
@@ -93,15 +119,35 @@ impl Stage {
         all
     }
 
+    /// Takes eras until the observer has been told of so many ends of lanes.
+    pub fn closed(&mut self, count: usize, others: &[&Actor]) {
+        let deadline = Instant::now() + LONG;
+        while self.observer.closed.len() < count {
+            assert!(Instant::now() < deadline, "not within {LONG:?}: {count} ends of lanes are told");
+            self.more(others, 1);
+        }
+    }
+
     /// Ends all. What the writers have written must have been read, all of it, by the observer and by the readers.
     pub fn finish(mut self, mut writers: Vec<Actor>, readers: Vec<Actor>) {
         let words = SharedWord::new(&self.words);
         words.at(PHASE).store(1, Release);
         let mut wrote = Vec::new();
-        for writer in &mut writers {
-            let count = writer.process.wait_for("wrote").parse::<u64>().expect("a count");
-            wrote.push((writer.pid(), count));
-        }
+        std::thread::scope(|scope| {
+            let ended = scope.spawn(|| {
+                for writer in &mut writers {
+                    let count = writer.process.wait_for("wrote").parse::<u64>().expect("a count");
+                    wrote.push((writer.pid(), count));
+                }
+            });
+            // While nobody reads, they may wait for room.
+            while !ended.is_finished() {
+                match self.observer.next(Duration::from_millis(1)) {
+                    Ok(_) | Err(Error::Timeout) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
         let is_behind = |observer: &Observer| wrote.iter().any(|(pid, count)| observer.last_of(*pid) < *count);
         while is_behind(&self.observer) {
             self.observer.next(LONG).expect("an era");
@@ -129,12 +175,14 @@ impl Stage {
 struct Own {
     words: SharedWord,
     slot: usize,
+    pause: Duration,
 }
 
 impl Own {
     fn new() -> Own {
         let words = SharedWord::new(argument("WORDS").as_ref());
-        Own { words, slot: argument("SLOT").parse().expect("a slot") }
+        let pause = Duration::from_micros(argument("PAUSE").parse().expect("microseconds"));
+        Own { words, slot: argument("SLOT").parse().expect("a slot"), pause }
     }
 
     fn phase(&self) -> u64 {
@@ -144,10 +192,25 @@ impl Own {
     fn note(&self, progress: u64) {
         self.words.at(self.slot).store(progress, Release);
     }
+
+    fn does(&self, what: u64) {
+        self.words.at(self.slot + DOING).store(what, Release);
+    }
+
+    /// How many batches a member commits before it gives its permit.
+    fn per_round(&self) -> u64 {
+        if self.pause.is_zero() { PER_ROUND } else { 1 }
+    }
+
+    fn pause(&self) {
+        if !self.pause.is_zero() {
+            std::thread::sleep(self.pause);
+        }
+    }
 }
 
-/// What comes between two batches of a writer: enough that a reader that is stopped for a moment does not hold it up.
-const PAUSE: Duration = Duration::from_micros(300);
+/// How many batches a member that does not pause commits before it gives its permit.
+pub const PER_ROUND: u64 = 16;
 
 /// The participants.
 pub fn act(role: &str) {
@@ -162,11 +225,12 @@ pub fn act(role: &str) {
     }
 }
 
-/// Opens a writer with its two channels.
-fn open(bus: &Bus) -> (Writer, [Lane<u64>; 2]) {
+/// Opens a writer with its two channels. One that does not pause has small rings, so that readers are never far behind.
+fn open(bus: &Bus, own: &Own) -> (Writer, [Lane<u64>; 2]) {
+    let capacity = if own.pause.is_zero() { 1 << 14 } else { 1 << 20 };
     let mut writer = bus.zone("z").writer(&argument("NAME")).expect("writer");
     writer.set_room_timeout(LONG);
-    let lanes = ["a", "b"].map(|channel| writer.channel(channel).open::<u64>().expect("lane"));
+    let lanes = ["a", "b"].map(|channel| writer.channel(channel).capacity(capacity).open::<u64>().expect("lane"));
     (writer, lanes)
 }
 
@@ -182,15 +246,17 @@ fn commit(writer: &mut Writer, lanes: [Lane<u64>; 2], number: u64) {
 fn writer(mut then: impl FnMut(&mut Writer, u64)) {
     let own = Own::new();
     let bus = Bus::connect().expect("connect");
-    let (mut writer, lanes) = open(&bus);
+    let (mut writer, lanes) = open(&bus, &own);
     say("ready", writer.row());
     let mut number = 0;
     while own.phase() == 0 {
         number += 1;
         commit(&mut writer, lanes, number);
         own.note(number);
+        own.does(1);
         then(&mut writer, number);
-        std::thread::sleep(PAUSE);
+        own.does(0);
+        own.pause();
     }
     writer.edge().expect("edge");
     say("wrote", number);
@@ -208,23 +274,28 @@ fn tagger() {
     });
 }
 
-/// In lockstep: commits a batch, gives its permit, and waits for the edge.
+/// In lockstep: commits, gives its permit, and waits for the edge.
 fn member() {
     let own = Own::new();
     let bus = Bus::connect().expect("connect");
     let mut observer = Observer::open(&bus, &argument("NAME"), false);
-    let (mut writer, lanes) = open(&bus);
+    let (mut writer, lanes) = open(&bus, &own);
     say("ready", writer.row());
     let mut number = 0;
     while own.phase() == 0 {
-        number += 1;
-        commit(&mut writer, lanes, number);
-        own.note(number);
+        own.does(1);
+        for _ in 0..own.per_round() {
+            number += 1;
+            commit(&mut writer, lanes, number);
+        }
         let era = writer.permit().expect("permit");
+        own.note(number);
+        own.does(2);
         while observer.era < era {
             observer.next(LONG).expect("an era");
         }
-        std::thread::sleep(PAUSE);
+        own.does(0);
+        own.pause();
     }
     say("wrote", number);
     // The others do not wait for it any more.

@@ -2,32 +2,13 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use support::broker::BrokerProcess;
 use support::*;
 use syncline::{Bus, Error};
 
 const COUNT: u64 = 400_000;
-
-/// A broker in a process of its own. Killed when dropped.
-struct Broker(Child);
-
-impl Broker {
-    fn start(socket: &Path) -> Broker {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
-        command.args(["broker", "--socket"]).arg(socket).stdout(Stdio::null()).stderr(Stdio::null());
-        Broker(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
 
 fn talker() {
     let bus = Bus::connect().unwrap();
@@ -58,9 +39,7 @@ fn a_pair_goes_on_without_the_broker() {
     let socket = directory.path().join("broker.sock");
     let word = directory.path().join("word");
     let progress = SharedWord::new(&word);
-    let mut broker = Some(Broker::start(&socket));
-    eventually("the broker is there", || Bus::connect_to(&socket).is_ok());
-    let bus = Bus::connect_to(&socket).unwrap();
+    let (mut broker, bus) = BrokerProcess::start(&socket);
     let mut live = bus.zone("z").reader("live").channel::<u64>("c").open().unwrap();
     let mut synced = bus.zone("z").reader("synced").channel::<u64>("c").synced().open().unwrap();
     let arguments = [("WORD", word.display().to_string())];
@@ -76,7 +55,7 @@ fn a_pair_goes_on_without_the_broker() {
             given_synced += 1;
         }
         if value == COUNT / 4 {
-            drop(broker.take());
+            broker.kill();
             killed_at = Some(progress.word().load(Ordering::Relaxed));
         }
     }

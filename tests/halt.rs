@@ -4,10 +4,8 @@
 
 mod support;
 
-use nix::sys::signal::Signal;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use support::broker::BrokerProcess;
 use support::*;
 use syncline::{Bus, Error, Halt, HaltMode, Writer};
 
@@ -50,11 +48,6 @@ fn halter() {
     let halt = bus.zone("z").halt(PATIENT).unwrap();
     say("halted", halt.late().len());
     hear();
-}
-
-fn is_stopped(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
 }
 
 /// Commits so far, by row.
@@ -108,8 +101,7 @@ fn all_come_to_rest_and_go_on() {
         let victim = (number % 2 == 1).then(|| random.below(WRITERS as u64) as usize);
         if let Some(victim) = victim {
             let process = &writers[victim].0;
-            process.signal(Signal::SIGSTOP);
-            eventually("the writer is stopped", || is_stopped(process.child.id()));
+            process.stop();
             stopped += 1;
         }
         // One that is stopped in the middle of a commit is not waited for any longer; the others have got a core by then.
@@ -124,7 +116,7 @@ fn all_come_to_rest_and_go_on() {
         check_rest(&halt);
         drop(halt);
         if let Some(victim) = victim {
-            writers[victim].0.signal(Signal::SIGCONT);
+            writers[victim].0.resume();
         }
         if number % 10 == 0 {
             until_all_go_on(&bus);
@@ -147,26 +139,6 @@ fn all_come_to_rest_and_go_on() {
     }
 }
 
-/// A broker in a process of its own. Killed when dropped.
-struct Broker(Child);
-
-impl Broker {
-    fn start(socket: &Path) -> Broker {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
-        command.args(["broker", "--socket"]).arg(socket).stdout(Stdio::null()).stderr(Stdio::null());
-        let broker = Broker(command.spawn().unwrap());
-        eventually("the broker is there", || Bus::connect_to(socket).is_ok());
-        broker
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
 /// Would break: a halt for good when nobody is left to end it; one that ends though its owner lives, when the broker does not.
 #[test]
 fn a_halt_ends_by_itself_when_owner_and_broker_are_dead() {
@@ -175,8 +147,7 @@ fn a_halt_ends_by_itself_when_owner_and_broker_are_dead() {
     }
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("broker.sock");
-    let broker = Broker::start(&socket);
-    let bus = Bus::connect_to(&socket).unwrap();
+    let (broker, bus) = BrokerProcess::start(&socket);
     let mut writer = bus.zone("z").writer("w").unwrap();
     writer.on_halt(HaltMode::Refuse);
     let lane = writer.channel("c").open::<u64>().unwrap();

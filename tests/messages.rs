@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::*;
 use syncline::{Bus, Code, Error, Start};
@@ -428,4 +429,58 @@ fn what_is_published_once_a_reader_is_counted_reaches_it() {
             }
         });
     }
+}
+
+/// A writer that commits batches over eight channels, and seals an era after each, while `meanwhile` runs.
+fn while_batches_flow(meanwhile: impl FnOnce(&Bus)) {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("z").eras(4);
+    let mut writer = zone.writer("w").unwrap();
+    writer.set_room_timeout(LONG);
+    let lanes: Vec<_> = (0..8).map(|lane| writer.channel(&format!("c{lane}")).open::<u64>().unwrap()).collect();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in 0.. {
+                let mut batch = writer.batch().unwrap();
+                for lane in &lanes {
+                    batch.push(*lane, &value).unwrap();
+                }
+                batch.commit().unwrap();
+                writer.edge().unwrap();
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        // Also if it panics: the writer must not go on for ever.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| meanwhile(&bus)));
+        is_over.store(true, Ordering::Relaxed);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+#[test]
+fn a_reader_begins_with_a_whole_batch() {
+    let joins = times(200, 5000);
+    while_batches_flow(|bus| {
+        for join in 0..joins {
+            let mut builder = bus.zone("z").reader("r");
+            for lane in 0..8 {
+                builder = builder.channel::<u64>(&format!("c{lane}"));
+            }
+            // In a zone that remembers four eras, a synced one finds where it began forgotten.
+            let is_synced = join % 2 == 1;
+            let mut reader = if is_synced { builder.synced() } else { builder }.open().unwrap();
+            let mut first = std::collections::BTreeMap::new();
+            while first.len() < 8 {
+                let message = reader.recv(LONG).unwrap();
+                let value = message.copy::<u64>().unwrap();
+                first.entry(message.channel().to_owned()).or_insert(value);
+            }
+            let mut values = first.values();
+            let least = values.next().unwrap();
+            assert!(values.all(|value| value == least), "join {join}, synced: {is_synced}: begins with {first:?}");
+        }
+    });
 }

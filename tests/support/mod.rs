@@ -2,13 +2,19 @@
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
+pub mod broker;
+pub mod ledger;
 pub mod pace;
+pub mod puppet;
 pub mod stops;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// Long enough for anything that should happen, on the slowest machine.
@@ -52,6 +58,7 @@ impl Process {
         let mut line = String::new();
         loop {
             line.clear();
+            self.wait_for_output(tag);
             let read = self.output.read_line(&mut line).expect("read from the process");
             assert!(read > 0, "the process ended before it said `{tag}`");
             // The test runner prints on the same line before.
@@ -59,6 +66,21 @@ impl Process {
                 return line[at + tag.len() + 1..].trim().to_owned();
             }
         }
+    }
+
+    /// Waits until there is something to read, or fails.
+    fn wait_for_output(&self, tag: &str) {
+        if !self.output.buffer().contains(&b'\n') {
+            let mut fds = [PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(LONG).expect("a timeout");
+            assert_eq!(nix::poll::poll(&mut fds, timeout), Ok(1), "not within {LONG:?}: the process says `{tag}`");
+        }
+    }
+
+    /// Sends a line, and waits for what came of it.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.send(line);
+        self.wait_for("did")
     }
 
     /// Sends a line.
@@ -72,10 +94,19 @@ impl Process {
         self.child.wait().expect("wait");
     }
 
-    /// Sends a signal.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        nix::sys::signal::kill(pid, signal).expect("signal");
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it (SIGSTOP), and waits until none of its threads runs.
+    pub fn stop(&self) {
+        stop(self.pid());
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        signal(self.pid(), Signal::SIGCONT);
     }
 
     /// Waits for its end, which must be a success.
@@ -92,6 +123,24 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal.
+pub fn signal(pid: u32, signal: Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).expect("signal");
+}
+
+/// Stops a process (SIGSTOP), and waits until none of its threads runs.
+pub fn stop(pid: u32) {
+    signal(pid, Signal::SIGSTOP);
+    eventually("all threads of a process are stopped", || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("/proc");
+        tasks.flatten().all(|task| {
+            // A thread may end between the two looks. Its state is the first letter after the name.
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('T') || stat.is_empty())
+        })
+    });
 }
 
 /// In a role: says something to the test.
@@ -162,14 +211,15 @@ impl SharedWord {
         SharedWord { map: memmap2::MmapRaw::map_raw(&file).expect("map") }
     }
 
-    pub fn word(&self) -> &std::sync::atomic::AtomicU64 {
+    /// The first of them.
+    pub fn word(&self) -> &AtomicU64 {
         self.at(0)
     }
 
-    /// One of 64, each in a cache line of its own.
-    pub fn at(&self, index: usize) -> &std::sync::atomic::AtomicU64 {
+    /// One of the 64 that there are, each in a line of its own.
+    pub fn at(&self, index: usize) -> &AtomicU64 {
         assert!(index < 64);
-        // SAFETY: the mapping is a page long, page-aligned, lives as long as `self`; all access is atomic.
+        // SAFETY: the mapping is 64 lines long, page-aligned, lives as long as `self`; all access is atomic.
         unsafe { &*self.map.as_mut_ptr().add(index * 64).cast() }
     }
 }

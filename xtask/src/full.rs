@@ -45,13 +45,6 @@ const FULL: &[(&str, &str, &str, &str)] = &[
         "A heat equation split by domain, 100,000 rounds in lockstep: two and three processes, in Rust and in C, come to the result of one, \
          bit for bit.",
     ),
-    (
-        "halt",
-        "halt",
-        "all_come_to_rest_and_go_on",
-        "Three processes publish as fast as they can, with edges among it, and are halted 1,000 times; every other time one of them was stopped \
-         before. While a halt is held no row moves, but perhaps one that it names; nobody is named who was not stopped; all go on each time.",
-    ),
 ];
 
 /// Run as a release is built, for the sake of their counts: they stop their processes at any instruction. The others are run

@@ -45,6 +45,14 @@ const FULL: &[(&str, &str, &str, &str)] = &[
         "A heat equation split by domain, 100,000 rounds in lockstep: two and three processes, in Rust and in C, come to the result of one, \
          bit for bit.",
     ),
+    (
+        "halt",
+        "halt",
+        "nothing_moves_under_a_halt",
+        "A zone is halted 1,000 times while three writer processes commit without pause (large messages, batches over sixteen lanes, edges), \
+         in half of the halts after one of them was stopped at any instruction. No row moves under a halt, but for a commit that a stopped \
+         writer was caught in, which is named; nobody else is named; then all go on, and two readers find everything in order.",
+    ),
 ];
 
 /// Run as a release is built, for the sake of their counts: they stop their processes at any instruction. The others are run

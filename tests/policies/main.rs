@@ -5,7 +5,9 @@ mod click;
 mod counted;
 mod free;
 mod kills;
+mod lockstep;
 mod puppets;
+mod revocable;
 mod stage;
 mod straddlers;
 #[path = "../support/mod.rs"]

@@ -317,6 +317,8 @@ impl Reader {
             return Ok(found);
         }
         loop {
+            // Before the deadline: however short that is, news are told.
+            self.check_news()?;
             if deadline.has_passed() {
                 return Err(Error::Timeout);
             }

@@ -65,16 +65,26 @@ impl Writer {
                 "edge in a lockstep zone: expected a permit, whose last one makes the edge; call permit".to_owned(),
             ));
         }
-        if halt::found(&self.header.control.0).is_some() {
-            self.wait_out_halt()?;
-        }
         // What this process was given live is committed before this call, too.
         let zone = &self.zone;
         self.reactions.complete(|| zone.view(), &mut self.reacted);
         self.run_edge(Reason::Exact, tag)
     }
 
+    /// Runs an edge. The row is busy meanwhile: under a halt no edge passes either.
     pub(super) fn run_edge(&mut self, reason: Reason, tag: Option<u64>) -> Result<u64> {
+        halt::enter(&self.own, self.fence);
+        while halt::found(&self.header.control.0).is_some() {
+            halt::leave(&self.own);
+            self.wait_out_halt()?;
+            halt::enter(&self.own, self.fence);
+        }
+        let sealed = self.seal(reason, tag);
+        halt::leave(&self.own);
+        sealed
+    }
+
+    fn seal(&mut self, reason: Reason, tag: Option<u64>) -> Result<u64> {
         let zone = self.zone.view();
         let overtaken = |sequencer::Overtaken| Error::Timeout;
         if let Some(tag) = tag {
@@ -129,13 +139,13 @@ impl Writer {
         let round = lockstep::permit(zone, &self.own, self.version);
         let era = round.era;
         self.permit = Permit { era, version: self.version };
-        halt::leave(&self.own);
         let proposal = Proposal { reason: Reason::Permits, proposer: self.row, tagged: false };
         if lockstep::pass(zone, round, &proposal, clock::now, &mut self.races) {
             bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
         } else {
             lockstep::start_round(zone, round, clock::now);
         }
+        halt::leave(&self.own);
         Ok(era)
     }
 

@@ -129,7 +129,12 @@ impl Stage {
     }
 
     /// Ends all. What the writers have written must have been read, all of it, by the observer and by the readers.
-    pub fn finish(mut self, mut writers: Vec<Actor>, readers: Vec<Actor>) {
+    pub fn finish(self, writers: Vec<Actor>, readers: Vec<Actor>) {
+        self.finish_with(writers, readers, |_| {});
+    }
+
+    /// The same; `then` comes last.
+    pub fn finish_with(mut self, mut writers: Vec<Actor>, readers: Vec<Actor>, then: impl FnOnce(&Stage)) {
         let words = SharedWord::new(&self.words);
         words.at(PHASE).store(1, Release);
         let mut wrote = Vec::new();
@@ -168,6 +173,7 @@ impl Stage {
             writer.process.send("go");
             writer.process.finish();
         }
+        then(&self);
     }
 }
 
@@ -218,7 +224,14 @@ pub fn act(role: &str) {
         "writer" => writer(|_, _| {}),
         // After each batch an exact edge.
         "runner" => writer(|writer, _| assert_ne!(writer.edge().expect("edge"), 0)),
+        // An edge after some batches; between two edges a moment in which readers come to the end of what there is.
+        "bursts" => writer(|writer, number| match number % 16 {
+            0 => assert_ne!(writer.edge().expect("edge"), 0),
+            8 => std::thread::sleep(PAUSE),
+            _ => {}
+        }),
         "tagger" => tagger(),
+        "slow" => slow(),
         "member" => member(),
         "reader" => reader(),
         _ => panic!("no role `{role}`"),
@@ -263,6 +276,28 @@ fn writer(mut then: impl FnMut(&mut Writer, u64)) {
     hear();
 }
 
+/// A writer whose batches stay open for a while.
+fn slow() {
+    let own = Own::new();
+    let bus = Bus::connect().expect("connect");
+    let (mut writer, lanes) = open(&bus, &own);
+    say("ready", writer.row());
+    let mut number = 0;
+    while own.phase() == 0 {
+        number += 1;
+        let mut batch = writer.batch().expect("batch");
+        for lane in lanes {
+            batch.push(lane, &number).expect("push");
+            own.pause();
+        }
+        batch.commit().expect("commit");
+        own.note(number);
+    }
+    writer.edge().expect("edge");
+    say("wrote", number);
+    hear();
+}
+
 /// Seals an era after each batch, with a tag of its own, and logs which.
 fn tagger() {
     let mut log = BufWriter::new(File::create(argument("LOG")).expect("log"));
@@ -270,8 +305,8 @@ fn tagger() {
         let tag = u64::from(std::process::id()) << 40 | number;
         let era = writer.edge_tagged(tag).expect("edge");
         writeln!(log, "{era} {tag}").expect("log");
-        log.flush().expect("log");
     });
+    log.flush().expect("log");
 }
 
 /// In lockstep: commits, gives its permit, and waits for the edge.

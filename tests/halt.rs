@@ -100,18 +100,6 @@ fn reader(kind: &str) {
 
 // ---- the test ----
 
-/// Stops a process, and waits until it is.
-fn stop(process: &Process) {
-    process.signal(nix::sys::signal::Signal::SIGSTOP);
-    let pid = nix::unistd::Pid::from_raw(process.child.id() as i32);
-    let status = nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)).expect("wait");
-    assert!(matches!(status, nix::sys::wait::WaitStatus::Stopped(..)), "{status:?}");
-}
-
-fn go_on(process: &Process) {
-    process.signal(nix::sys::signal::Signal::SIGCONT);
-}
-
 #[test]
 fn nothing_moves_under_a_halt() {
     match role().as_deref() {
@@ -152,7 +140,7 @@ fn nothing_moves_under_a_halt() {
         std::thread::sleep(Duration::from_micros(random.below(2000)));
         let stopped = (random.below(2) == 0).then(|| random.below(WRITERS.len() as u64) as usize);
         if let Some(index) = stopped {
-            stop(&writers[index]);
+            writers[index].stop();
             stops += 1;
         }
         let guard = zone.halt(if stopped.is_some() { BRIEFLY } else { PATIENCE }).expect("halt");
@@ -169,7 +157,7 @@ fn nothing_moves_under_a_halt() {
         // In every other halt the stopped one goes on under it: it must come to rest as well.
         let early = halt % 2 == 0;
         if let Some(index) = stopped.filter(|_| early) {
-            go_on(&writers[index]);
+            writers[index].go_on();
         }
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(1));
@@ -191,7 +179,7 @@ fn nothing_moves_under_a_halt() {
         assert!(guard.holds());
         guard.release();
         if let Some(index) = stopped.filter(|_| !early) {
-            go_on(&writers[index]);
+            writers[index].go_on();
         }
         eventually("each writer goes on", || versions().iter().zip(&before).all(|(now, before)| *now > before + 1));
         commits = before.iter().sum();

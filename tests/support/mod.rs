@@ -78,6 +78,19 @@ impl Process {
         nix::sys::signal::kill(pid, signal).expect("signal");
     }
 
+    /// Stops it at whatever instruction it is, and waits until it is stopped.
+    pub fn stop(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        let status = nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)).expect("wait");
+        assert!(matches!(status, nix::sys::wait::WaitStatus::Stopped(..)), "{status:?}");
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(nix::sys::signal::Signal::SIGCONT);
+    }
+
     /// Waits for its end, which must be a success.
     pub fn finish(mut self) {
         // To the end: the runner must not write into a closed pipe.

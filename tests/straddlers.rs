@@ -223,13 +223,17 @@ fn a_batch_that_is_rolled_back_is_never_seen() {
             scene.bus.list().unwrap()[0].writers.iter().all(|writer| writer.row != dying)
         });
         scene.seal(&[], &[]);
+        let (heir, _) = open(&scene.bus, "heir");
+        assert_eq!(heir.row(), dying, "the same row");
+        scene.seal(&[], &[]);
+        drop(heir);
         while next < scene.sealed {
             match live.recv(LONG) {
                 Ok(message) => match message.copy::<Value>().unwrap() {
                     Value { who: OTHER, what: era } => next = era,
                     value => assert_eq!(value, seen),
                 },
-                Err(Error::Closed(closed)) => assert!(closed.died && closed.name == "dies", "{closed}"),
+                Err(Error::Closed(closed)) => assert_eq!(closed.died, closed.name == "dies", "{closed}"),
                 Err(error) => panic!("{error}"),
             }
         }

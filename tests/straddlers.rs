@@ -99,7 +99,7 @@ impl Scene {
         let era = self.sealed + 1;
         self.other.publish(self.lane, &Value { who: OTHER, what: era }).unwrap();
         // By the same process, or by the broker.
-        let sealed = if era % 2 == 0 { self.other.edge() } else { self.bus.zone("z").edge(None) };
+        let sealed = if era.is_multiple_of(2) { self.other.edge() } else { self.bus.zone("z").edge(None) };
         assert_eq!(sealed.unwrap(), era);
         self.sealed = era;
         assert_eq!(straddlers(self.other.edge_info(era).unwrap()), rows, "era {era}");

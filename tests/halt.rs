@@ -117,11 +117,11 @@ fn nothing_moves_under_a_halt() {
         let row: usize = process.wait_for("ready").parse().unwrap_or(0);
         (process, row)
     };
-    // They keep the rows in order: the writer of index n has row n.
     let mut readers: Vec<Process> = ["live", "synced"].iter().map(|kind| start(kind).0).collect();
     let mut writers: Vec<Process> = Vec::new();
     for kind in WRITERS {
         let (process, row) = start(kind);
+        // The writer of index n has row n.
         assert_eq!(row, writers.len());
         writers.push(process);
     }

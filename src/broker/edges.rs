@@ -235,12 +235,11 @@ impl Registry {
     /// A client has halted a zone.
     pub(super) fn halt_held(&mut self, owner: Owner, number: u64, token: u64) -> Result<()> {
         let zone = self.zones.get_mut(&number).ok_or_else(|| unknown("zone", number))?;
-        check_room(
-            "halts of the zone",
-            usize::from(zone.timing.halt.is_some_and(|(client, _)| client != owner.client)),
-            1,
-            1,
-        )?;
+        // One that is over may be heard of as such only later: the zone is free before its owner says so.
+        let is_anothers = zone.timing.halt.is_some_and(|(client, known)| {
+            client != owner.client && zone.segments.renew_halt(known, monotonic_us() + HALT_LEASE_US)
+        });
+        check_room("halts of the zone", usize::from(is_anothers), 1, 1)?;
         zone.timing.halt = Some((owner.client, token));
         zone.timing.renewal = monotonic_us() + HALT_RENEWAL_US;
         self.owned_by(owner.client).halts.insert(number);
@@ -248,10 +247,15 @@ impl Registry {
     }
 
     /// A halt is over.
-    pub(super) fn halt_released(&mut self, client: u64, number: u64) {
+    pub(super) fn halt_released(&mut self, client: u64, number: u64, token: u64) {
         if let Some(zone) = self.zones.get_mut(&number)
-            && zone.timing.halt.is_some_and(|(holder, _)| holder == client)
+            && let Some((holder, known)) = zone.timing.halt
+            && holder == client
         {
+            if known != token {
+                // It has halted the zone again meanwhile.
+                return;
+            }
             zone.timing.halt = None;
         }
         self.disown_halt(client, number);

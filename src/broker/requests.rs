@@ -180,7 +180,7 @@ impl Broker {
                     tracing::debug!(client = owner.client, %error, "not answered");
                 }
             }
-            Ask::HaltReleased { zone, .. } => registry.halt_released(owner.client, zone),
+            Ask::HaltReleased { zone, token } => registry.halt_released(owner.client, zone, token),
             Ask::Barrier => {
                 registry.barrier()?;
                 done(post);

@@ -6,14 +6,14 @@ use nix::unistd::Pid;
 use std::io::{Read, Write, pipe};
 
 /// A process that runs `body` and is then killed, or keeps what `body` returns until it is.
-struct Victim {
+pub(super) struct Victim {
     pid: Pid,
     buried: bool,
 }
 
 impl Victim {
     /// Returns once `body` has returned in the child.
-    fn new<T>(body: impl FnOnce() -> T) -> Victim {
+    pub(super) fn new<T>(body: impl FnOnce() -> T) -> Victim {
         let (mut ready, mut tell) = pipe().unwrap();
         let pid = spawn_child(|| {
             let _kept = body();
@@ -27,7 +27,7 @@ impl Victim {
         Victim { pid, buried: false }
     }
 
-    fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.end();
     }
 

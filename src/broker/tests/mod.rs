@@ -5,6 +5,7 @@
 
 mod any;
 mod deaths;
+mod halts;
 mod joining;
 mod lifecycle;
 mod refusals;

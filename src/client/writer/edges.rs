@@ -185,6 +185,11 @@ impl Writer {
         if halt::found(&self.header.control.0).is_some() {
             self.wait_out_halt()?;
         }
+        // What another has rolled back already, with a permit that was for nothing: that is no permit for what is open now.
+        let rolls = lockstep::rolls(&self.header);
+        if rolls != self.rolled {
+            self.carry_out_roll_back(rolls);
+        }
         let rolls = lockstep::roll_back(self.zone.view(), &self.own).map_err(|lockstep::TooLate| {
             Error::Invalid(
                 "roll-back of an era: expected it before this writer's permit and before the edge, found it after; it is too late"

@@ -1,0 +1,32 @@
+//! Rounds that can be rolled back.
+
+mod support;
+
+use support::*;
+use syncline::{Bus, Error, Zone};
+
+fn zone(bus: &Bus) -> Zone {
+    bus.zone("rounds").revocable(LONG).eras(1024)
+}
+
+/// Would break: a permit that another's roll-back has taken back counts as one for the round that has begun anew.
+#[test]
+fn whoever_was_told_by_its_reader_can_roll_back_in_turn() {
+    let bus = Bus::embedded().unwrap();
+    let zone = zone(&bus);
+    let [mut one, mut other] = ["one", "other"].map(|name| zone.writer(name).unwrap());
+    let lane = one.channel("a").open::<u32>().unwrap();
+    let mut reader = zone.reader("r").channel::<u32>("a").synced().open().unwrap();
+    one.publish(lane, &1).unwrap();
+    one.permit().unwrap();
+    other.roll_back_era().unwrap();
+    assert!(matches!(reader.next_era(LONG), Err(Error::RolledBack)));
+    one.roll_back_era().unwrap();
+    one.publish(lane, &2).unwrap();
+    one.permit().unwrap();
+    assert!(matches!(other.permit(), Err(Error::RolledBack)));
+    other.permit().unwrap();
+    let mut era = reader.next_era(LONG).unwrap();
+    assert_eq!(era.next().unwrap().unwrap().copy::<u32>().unwrap(), 2);
+    assert!(era.next().unwrap().is_none());
+}

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::time::Duration;
 use support::*;
 use syncline::{Bus, Error, Zone};
 
@@ -29,4 +30,24 @@ fn whoever_was_told_by_its_reader_can_roll_back_in_turn() {
     let mut era = reader.next_era(LONG).unwrap();
     assert_eq!(era.next().unwrap().unwrap().copy::<u32>().unwrap(), 2);
     assert!(era.next().unwrap().is_none());
+}
+
+/// Would break: a reader that waits for a round that is sealed is told that the next one was rolled back, and its participant does the sealed
+/// one again.
+#[test]
+fn what_is_sealed_comes_before_the_roll_back_of_the_next_round() {
+    let bus = Bus::embedded().unwrap();
+    let zone = zone(&bus);
+    let [mut one, mut other] = ["one", "other"].map(|name| zone.writer(name).unwrap());
+    let mut reader = zone.reader("r").channel::<u32>("a").synced().open().unwrap();
+    one.permit().unwrap();
+    other.permit().unwrap();
+    other.roll_back_era().unwrap();
+    // The halt holds back what is sealed, as if the reader had looked a moment before that.
+    let halt = zone.halt(LONG).unwrap();
+    assert!(matches!(reader.next_era(Duration::from_millis(20)), Err(Error::Timeout)));
+    assert!(matches!(reader.spin_era(Duration::from_millis(20)), Err(Error::Timeout)));
+    halt.release();
+    assert_eq!(reader.next_era(LONG).unwrap().number(), 1);
+    assert!(matches!(reader.next_era(LONG), Err(Error::RolledBack)));
 }

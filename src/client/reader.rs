@@ -176,8 +176,9 @@ impl Reader {
             return Err(Error::Early);
         }
         if self.zone.view().geometry.pace == Pace::Revocable {
+            // The roll-backs first: whoever knows of one knows of the eras sealed before it. What is sealed comes first.
             let rolls = lockstep::rolls(&self.header);
-            if rolls != self.rolls {
+            if rolls != self.rolls && self.zone.view().generation() <= self.era {
                 self.rolls = rolls;
                 return Err(Error::RolledBack);
             }

@@ -51,3 +51,34 @@ fn what_is_sealed_comes_before_the_roll_back_of_the_next_round() {
     assert_eq!(reader.next_era(LONG).unwrap().number(), 1);
     assert!(matches!(reader.next_era(LONG), Err(Error::RolledBack)));
 }
+
+/// Would break: who was told by its writer, has begun anew and given its permit is told again by its reader, and does its work twice.
+#[test]
+fn what_all_writers_of_a_process_know_its_readers_do_not_tell() {
+    let bus = Bus::embedded().unwrap();
+    // A connection of its own, as of another process.
+    let elsewhere = zone(&Bus::connect_to(bus.socket()).unwrap());
+    let zone = zone(&bus);
+    let (mut one, mut other) = (zone.writer("one").unwrap(), elsewhere.writer("other").unwrap());
+    let open = |zone: &Zone| zone.reader("r").channel::<u32>("a").synced().open().unwrap();
+    let (mut reader, mut reader_elsewhere) = (open(&zone), open(&elsewhere));
+    other.roll_back_era().unwrap();
+    assert!(matches!(one.permit(), Err(Error::RolledBack)));
+    one.permit().unwrap();
+    for reader in [&mut reader, &mut reader_elsewhere] {
+        assert!(matches!(reader.next_era(Duration::from_millis(20)), Err(Error::Timeout)));
+    }
+    // Another writer of the process has no part in that, until it knows, too.
+    let mut third = zone.writer("third").unwrap();
+    other.roll_back_era().unwrap();
+    assert!(matches!(third.permit(), Err(Error::RolledBack)));
+    assert!(matches!(reader.next_era(LONG), Err(Error::RolledBack)));
+    other.roll_back_era().unwrap();
+    for writer in [&mut one, &mut third] {
+        assert!(matches!(writer.permit(), Err(Error::RolledBack)));
+    }
+    assert!(matches!(reader.next_era(Duration::from_millis(20)), Err(Error::Timeout)));
+    drop(third);
+    other.roll_back_era().unwrap();
+    assert!(matches!(reader.next_era(LONG), Err(Error::RolledBack)));
+}

@@ -1,13 +1,350 @@
-//! Rounds that can be rolled back.
+//! Rounds that can be rolled back: participants in processes of their own, each with a writer and a synced reader, roll their rounds back at
+//! random moments before their own permit, and do them again; some are killed in the middle.
+//!
+//! What must hold: every reader sees every round that was kept, of each participant the work of one attempt, all of it, once and in order,
+//! and the participant knows which attempt that was. Of an attempt that was rolled back nobody sees anything, nor of what a killed
+//! participant had not permitted.
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::*;
-use syncline::{Bus, Error, Zone};
+use syncline::{Bus, Code, Era, Error, Lane, Reader, Writer, Zone};
+
+const PARTICIPANTS: u32 = 3;
+const CHANNELS: [&str; 3] = ["a", "b", "c"];
+/// Who is killed, and begun anew: they have numbers from here on.
+const VICTIMS: u32 = 1000;
+
+/// One message of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Part {
+    who: u32,
+    round: u32,
+    attempt: u32,
+    commit: u32,
+    index: u32,
+    channel: u32,
+}
+
+syncline::describe!(Part as "test.round" { who: u32, round: u32, attempt: u32, commit: u32, index: u32, channel: u32 });
+
+/// What a participant commits in an attempt at a round: everybody can say it.
+fn work(who: u32, round: u32, attempt: u32) -> Vec<Vec<Part>> {
+    let mut random = Random(u64::from(who) << 48 ^ u64::from(round) << 20 ^ u64::from(attempt) ^ 0x9e37_79b9_7f4a_7c15);
+    random.next();
+    let commits = 2 + random.below(5) as u32;
+    let mut commit_of = |commit| {
+        let messages = if random.below(2) == 0 { 1 } else { 2 + random.below(4) as u32 };
+        let mut part = |index| Part { who, round, attempt, commit, index, channel: random.below(3) as u32 };
+        (0..messages).map(&mut part).collect()
+    };
+    (0..commits).map(&mut commit_of).collect()
+}
 
 fn zone(bus: &Bus) -> Zone {
     bus.zone("rounds").revocable(LONG).eras(1024)
+}
+
+fn open_reader(zone: &Zone, name: &str) -> Reader {
+    let builder = CHANNELS.iter().fold(zone.reader(name), |builder, channel| builder.channel::<Part>(channel));
+    builder.synced().open().expect("reader")
+}
+
+/// What a reader has found out.
+#[derive(Default)]
+struct Seen {
+    rounds: u64,
+    /// The same for everybody who has read the same.
+    hash: u64,
+    /// The number of the next message, by participant and channel.
+    sequences: BTreeMap<(u32, u32), u64>,
+    /// The last round and attempt of each participant.
+    last: BTreeMap<u32, (u32, u32)>,
+}
+
+impl Seen {
+    /// Reads an era to its end; of each participant the attempt that was kept.
+    fn read(&mut self, mut era: Era<'_>) -> BTreeMap<u32, u32> {
+        self.rounds += 1;
+        let number = era.number();
+        assert_eq!(number, self.rounds, "a round is missing, or was passed by nobody's permit");
+        assert!(!era.is_merged());
+        let mut found = BTreeMap::<u32, Vec<Part>>::new();
+        while let Some(message) = era.next().expect("message") {
+            let part: Part = message.copy().expect("a part");
+            assert_eq!(CHANNELS[part.channel as usize], message.channel());
+            let sequence = self.sequences.entry((part.who, part.channel)).or_default();
+            assert_eq!(message.sequence(), *sequence, "numbers of {part:?}");
+            *sequence += 1;
+            found.entry(part.who).or_default().push(part);
+            for word in [part.who, part.round, part.attempt, part.commit, part.index, part.channel] {
+                self.hash = (self.hash ^ u64::from(word)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+        let mut kept = BTreeMap::new();
+        for (who, parts) in found {
+            let Part { round, attempt, .. } = parts[0];
+            let mut expected: Vec<Part> = work(who, round, attempt).into_iter().flatten().collect();
+            // An era has them by channel.
+            expected.sort_by_key(|part| part.channel);
+            assert!(parts == expected, "era {number}: expected {expected:?}, found {parts:?}");
+            let (last_round, last_attempt) = self.last.insert(who, (round, attempt)).unwrap_or_default();
+            assert_eq!(round, last_round + 1, "participant {who} in era {number}");
+            assert!(attempt > last_attempt);
+            assert!(who >= VICTIMS || u64::from(round) == number, "round {round} of {who} in era {number}");
+            kept.insert(who, attempt);
+        }
+        for who in 0..PARTICIPANTS {
+            assert!(kept.contains_key(&who), "era {number} has nothing of {who}");
+        }
+        kept
+    }
+}
+
+/// How often something happened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    rolled_back: u64,
+    told_by_a_commit: u64,
+    /// Between the last commit and the permit.
+    told_by_the_permit: u64,
+    /// The permit was for nothing.
+    told_by_the_reader: u64,
+}
+
+impl Counts {
+    fn of(words: &[u64]) -> Counts {
+        let [rolled_back, told_by_a_commit, told_by_the_permit, told_by_the_reader] = words else {
+            panic!("{words:?}")
+        };
+        Counts {
+            rolled_back: *rolled_back,
+            told_by_a_commit: *told_by_a_commit,
+            told_by_the_permit: *told_by_the_permit,
+            told_by_the_reader: *told_by_the_reader,
+        }
+    }
+
+    fn add(&mut self, other: Counts) {
+        self.rolled_back += other.rolled_back;
+        self.told_by_a_commit += other.told_by_a_commit;
+        self.told_by_the_permit += other.told_by_the_permit;
+        self.told_by_the_reader += other.told_by_the_reader;
+    }
+}
+
+/// One who takes part, in a process of its own.
+struct Participant {
+    who: u32,
+    writer: Writer,
+    lanes: Vec<Lane<Part>>,
+    reader: Reader,
+    random: Random,
+    seen: Seen,
+    counts: Counts,
+    attempt: u32,
+}
+
+impl Participant {
+    fn of_role() -> Participant {
+        let bus = Bus::connect().expect("connect");
+        let who = argument("WHO").parse().expect("a number");
+        let seed: u64 = argument("SEED").parse().expect("a number");
+        let mut writer = zone(&bus).writer(&format!("participant{who}")).expect("writer");
+        writer.set_room_timeout(LONG);
+        let lanes = CHANNELS.map(|name| writer.channel(name).capacity(1 << 14).open().expect("lane")).to_vec();
+        let reader = open_reader(&zone(&bus), &format!("reader{who}"));
+        let random = Random((seed ^ u64::from(who)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let (seen, counts) = (Seen::default(), Counts::default());
+        Participant { who, writer, lanes, reader, random, seen, counts, attempt: 0 }
+    }
+
+    fn publish(&mut self, commit: &[Part]) -> syncline::Result<()> {
+        if let [part] = commit {
+            return self.writer.publish(self.lanes[part.channel as usize], part);
+        }
+        let mut batch = self.writer.batch()?;
+        for part in commit {
+            batch.push(self.lanes[part.channel as usize], part)?;
+        }
+        batch.commit().map(drop)
+    }
+
+    /// An attempt at a round, up to its permit: whether it was given. `begins` and `permits` are told before they happen.
+    fn attempt(&mut self, round: u32, begins: impl Fn(u32), permits: impl Fn(u32)) -> bool {
+        self.attempt += 1;
+        let commits = work(self.who, round, self.attempt);
+        let roll_back_at = (self.random.below(6) == 0).then(|| self.random.below(commits.len() as u64 + 1) as usize);
+        begins(self.attempt);
+        for at in 0..=commits.len() {
+            if roll_back_at == Some(at) {
+                self.writer.roll_back_era().expect("roll back");
+                self.counts.rolled_back += 1;
+                return false;
+            }
+            let Some(commit) = commits.get(at) else { break };
+            match self.publish(commit) {
+                Ok(()) => {}
+                Err(Error::RolledBack) => {
+                    self.counts.told_by_a_commit += 1;
+                    return false;
+                }
+                Err(error) => panic!("publish: {error}"),
+            }
+            // Now and then the others come first.
+            if self.random.below(32) == 0 {
+                std::thread::sleep(Duration::from_micros(self.random.below(100)));
+            }
+        }
+        permits(self.attempt);
+        match self.writer.permit() {
+            Ok(era) => {
+                assert!(self.who >= VICTIMS || era == u64::from(round), "a permit for era {era} in round {round}")
+            }
+            Err(Error::RolledBack) => {
+                self.counts.told_by_the_permit += 1;
+                return false;
+            }
+            Err(error) => panic!("permit: {error}"),
+        }
+        true
+    }
+
+    /// Plays a round until it is kept.
+    fn round(&mut self, round: u32) {
+        loop {
+            if !self.attempt(round, |_| {}, |_| {}) {
+                continue;
+            }
+            loop {
+                match self.reader.next_era(LONG) {
+                    Ok(era) => {
+                        let kept = self.seen.read(era);
+                        assert_eq!(
+                            kept.get(&self.who),
+                            Some(&self.attempt),
+                            "another attempt of {} was kept",
+                            self.who
+                        );
+                        return;
+                    }
+                    Err(Error::RolledBack) => break self.counts.told_by_the_reader += 1,
+                    // One that was killed.
+                    Err(Error::Closed(closed)) => assert!(closed.died, "{closed}"),
+                    Err(error) => panic!("next era: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// In a role: takes part until the round that the test says.
+fn participant() {
+    let last = SharedWord::new(argument("WORD").as_ref());
+    let mut own = Participant::of_role();
+    say("ready", "");
+    hear().expect("the others are there");
+    for round in 1.. {
+        if u64::from(round) > last.word().load(Ordering::Acquire) {
+            break;
+        }
+        own.round(round);
+    }
+    let Counts { rolled_back, told_by_a_commit, told_by_the_permit, told_by_the_reader } = own.counts;
+    let Seen { rounds, hash, .. } = own.seen;
+    say("done", format!("{rolled_back} {told_by_a_commit} {told_by_the_permit} {told_by_the_reader} {rounds} {hash}"));
+    // The others are not to find a round without this one.
+    hear();
+}
+
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+    std::env::var("SYNCLINE_SEED").map_or(now.as_nanos() as u64, |seed| seed.parse().expect("a number"))
+}
+
+/// The participants of a test, and the last round that they are to play.
+struct Crew {
+    processes: Vec<Process>,
+    last: SharedWord,
+    _directory: tempfile::TempDir,
+}
+
+impl Crew {
+    fn start(test: &str, bus: &Bus, seed: u64, last_round: u64) -> Crew {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("last");
+        let last = SharedWord::new(&path);
+        last.word().store(last_round, Ordering::Release);
+        let start = |who: u32| {
+            let arguments =
+                [("WHO", who.to_string()), ("SEED", seed.to_string()), ("WORD", path.display().to_string())];
+            Process::start(test, "participant", bus.socket(), &arguments)
+        };
+        let mut processes: Vec<Process> = (0..PARTICIPANTS).map(start).collect();
+        processes.iter_mut().for_each(|process| drop(process.wait_for("ready")));
+        Crew { processes, last, _directory: directory }
+    }
+
+    fn go(&mut self) {
+        self.processes.iter_mut().for_each(|process| process.send("go"));
+    }
+
+    /// Waits for all; they must have read the same as the observer. What they have counted.
+    fn finish(mut self, observed: &Seen) -> Counts {
+        let mut sum = Counts::default();
+        for process in &mut self.processes {
+            let words: Vec<u64> =
+                process.wait_for("done").split(' ').map(|word| word.parse().expect("a number")).collect();
+            assert_eq!(words[4..], [observed.rounds, observed.hash], "a participant has read something else");
+            sum.add(Counts::of(&words[..4]));
+        }
+        for mut process in self.processes {
+            process.send("end");
+            process.finish();
+        }
+        sum
+    }
+}
+
+/// Reads era after era, up to the last one that is to be.
+fn observe(reader: &mut Reader, last: &AtomicU64, seen: &mut Seen, mut each: impl FnMut(&BTreeMap<u32, u32>, u64)) {
+    while seen.rounds < last.load(Ordering::Acquire) {
+        match reader.next_era(LONG) {
+            Ok(era) => {
+                let kept = seen.read(era);
+                each(&kept, seen.rounds);
+            }
+            Err(Error::RolledBack) => {}
+            Err(Error::Closed(closed)) => assert!(closed.died, "{closed}"),
+            Err(error) => panic!("observer: {error}"),
+        }
+    }
+}
+
+/// Would break: a roll-back that leaves somebody's work in, or takes work out that was sealed; a permit of before a roll-back that counts
+/// after it; a participant that is told of a roll-back twice, or of that of another round, and does its work twice.
+#[test]
+fn every_reader_sees_the_rounds_that_were_kept_and_nothing_else() {
+    if role().is_some() {
+        return participant();
+    }
+    let (rounds, seed) = (times(3_000, 200_000), seed());
+    println!("\nseed {seed}");
+    let bus = Bus::embedded().expect("broker");
+    let mut reader = open_reader(&zone(&bus), "observer");
+    let mut crew = Crew::start("every_reader_sees_the_rounds_that_were_kept_and_nothing_else", &bus, seed, rounds);
+    let mut seen = Seen::default();
+    crew.go();
+    observe(&mut reader, crew.last.word(), &mut seen, |_, _| {});
+    let counts = crew.finish(&seen);
+    println!("{rounds} rounds: {counts:?}");
+    assert!(counts.rolled_back > rounds / 10, "hardly anything was rolled back");
+    assert!(counts.told_by_a_commit > 0 && counts.told_by_the_permit > 0, "no roll-back met another's work");
+    assert!(counts.told_by_the_reader > 0, "no roll-back came after a permit");
 }
 
 /// Would break: a permit that another's roll-back has taken back counts as one for the round that has begun anew.

@@ -500,7 +500,8 @@ int syncline_writer_edge_info(syncline_writer *writer, uint64_t era, const struc
 int syncline_writer_permit(syncline_writer *writer, uint64_t *era);
 
 /* Zones that are SYNCLINE_REVOCABLE: drops all that everybody has published since the last edge. Readers never knew. The other writers
- * are told SYNCLINE_EROLLEDBACK by their next call, and so are readers that wait. Not during a batch or a loan.
+ * are told SYNCLINE_EROLLEDBACK by their next call, and so are readers that wait, unless all writers of their process know already. Not
+ * during a batch or a loan.
  * Errors: SYNCLINE_EINVALID: the zone is not revocable, this writer has given its permit for the open era, the edge has begun, or a batch
  * or loan is open; SYNCLINE_EHALTED. */
 int syncline_writer_roll_back_era(syncline_writer *writer);

@@ -15,6 +15,8 @@ pub(crate) struct Reactions {
     notes: AtomicU64,
     /// The highest version given, per row.
     versions: Box<[AtomicU64]>,
+    /// The last roll-back that a writer has carried out, and how many of the writers have. Where a reader tells of roll-backs: seldom.
+    rolled: Mutex<(u64, u32)>,
     /// What a writer of this process drives the zone with: readers that wait for an edge make use of it.
     driver: Mutex<Weak<Driver>>,
 }
@@ -22,7 +24,8 @@ pub(crate) struct Reactions {
 impl Reactions {
     pub(crate) fn new(rows: usize) -> Self {
         let versions = (0..rows).map(|_| AtomicU64::new(0)).collect();
-        Reactions { writers: AtomicU32::new(0), notes: AtomicU64::new(0), versions, driver: Mutex::default() }
+        let (writers, notes) = (AtomicU32::new(0), AtomicU64::new(0));
+        Reactions { writers, notes, versions, rolled: Mutex::default(), driver: Mutex::default() }
     }
 
     /// The driver of this process for the zone, made if there is none.
@@ -40,24 +43,38 @@ impl Reactions {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// Whether this process has a writer in the zone.
-    #[inline(always)]
-    pub(crate) fn has_writer(&self) -> bool {
-        self.writers.load(Ordering::Relaxed) != 0
-    }
-
-    pub(crate) fn add_writer(&self) {
+    /// A writer comes, and knows of the roll-backs up to this one.
+    pub(crate) fn add_writer(&self, rolls: u64) {
         self.writers.fetch_add(1, Ordering::SeqCst);
+        self.carried_out(rolls);
     }
 
-    pub(crate) fn remove_writer(&self) {
+    /// A writer goes, having known of the roll-backs up to this one.
+    pub(crate) fn remove_writer(&self, rolls: u64) {
+        let mut rolled = self.rolled.lock().unwrap_or_else(PoisonError::into_inner);
+        if rolled.0 == rolls {
+            rolled.1 = rolled.1.saturating_sub(1);
+        }
         self.writers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A writer has carried a roll-back out.
+    pub(crate) fn carried_out(&self, rolls: u64) {
+        let mut rolled = self.rolled.lock().unwrap_or_else(PoisonError::into_inner);
+        *rolled = (rolls, if rolled.0 == rolls { rolled.1 + 1 } else { 1 });
+    }
+
+    /// Whether this process has writers, and all of them know of the roll-back.
+    pub(crate) fn all_know(&self, rolls: u64) -> bool {
+        let (known, count) = *self.rolled.lock().unwrap_or_else(PoisonError::into_inner);
+        let writers = self.writers.load(Ordering::SeqCst);
+        writers != 0 && known == rolls && count >= writers
     }
 
     /// A live reader hands out a frame of this version.
     #[inline(always)]
     pub(crate) fn note(&self, row: usize, version: u64) {
-        if self.has_writer() {
+        if self.writers.load(Ordering::Relaxed) != 0 {
             self.note_for_writers(row, version);
         }
     }

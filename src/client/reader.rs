@@ -176,10 +176,12 @@ impl Reader {
             return Err(Error::Early);
         }
         if self.zone.view().geometry.pace == Pace::Revocable {
+            // The roll-backs first: whoever knows of one knows of the eras sealed before it. What is sealed comes first.
             let rolls = lockstep::rolls(&self.header);
-            if rolls != self.rolls {
+            if rolls != self.rolls && self.zone.view().generation() <= self.era {
                 self.rolls = rolls;
-                return Err(Error::RolledBack);
+                // Told by its writer, this process has begun anew since: told again, it would do the work of the round twice.
+                return if self.reactions.all_know(rolls) { Ok(()) } else { Err(Error::RolledBack) };
             }
         }
         Ok(())

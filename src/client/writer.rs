@@ -218,10 +218,10 @@ impl Writer {
             return Err(Error::Corrupt(format!("row {row}: the zone has {}", zone.view().rows.len())));
         };
         let reactions = link.reactions(number, geometry.writers as usize)?;
-        reactions.add_writer();
         let driver = reactions.driver(|| Driver::new(zone.clone(), meeting.clone(), policy));
         let header = zone.header();
         let rolled = lockstep::rolls(&header);
+        reactions.add_writer(rolled);
         let zone_early = header.control.0.early.load(Ordering::Relaxed);
         let tag = NEXT_TAG.fetch_add(1, Ordering::Relaxed);
         Ok(Writer {
@@ -433,7 +433,7 @@ impl Drop for Writer {
         // In a forked child all this is the parent's.
         if self.epoch.is_current() {
             self.roll_back();
-            self.reactions.remove_writer();
+            self.reactions.remove_writer(self.rolled);
             // Without a broker, the row goes with the process.
             let _ = self.link.call(Ask::CloseWriter { writer: self.serial });
         }

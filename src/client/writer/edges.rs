@@ -177,7 +177,9 @@ impl Writer {
     }
 
     /// Revocable lockstep zones: drops all that everybody has published since the last edge. This writer must not have given its permit yet.
-    /// Readers never knew; the other writers are told [`Error::RolledBack`] at their next call, and so are readers that wait for the era.
+    /// Readers never knew; the other writers are told [`Error::RolledBack`] at their next call, and so are readers that wait for the era, unless
+    /// all writers of their process know already. So whoever is told does the round again, by whichever call it was: told by its reader first,
+    /// it is told again by its writer's next call, of which nothing is left either.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the zone is not revocable, this writer has given its permit, or the era is being sealed; [`Error::Forked`].
@@ -190,6 +192,11 @@ impl Writer {
         }
         if halt::found(&self.header.control.0).is_some() {
             self.wait_out_halt()?;
+        }
+        // What another has rolled back already, with a permit that was for nothing: that is no permit for what is open now.
+        let rolls = lockstep::rolls(&self.header);
+        if rolls != self.rolled {
+            self.carry_out_roll_back(rolls);
         }
         let rolls = lockstep::roll_back(self.zone.view(), &self.own).map_err(|lockstep::TooLate| {
             Error::Invalid(
@@ -211,6 +218,9 @@ impl Writer {
         }
         self.permit.era = 0;
         lockstep::rolled_back(&self.own, rolls);
+        if self.rolled != rolls {
+            self.reactions.carried_out(rolls);
+        }
         self.rolled = rolls;
     }
 

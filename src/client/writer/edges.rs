@@ -65,13 +65,12 @@ impl Writer {
                 "edge in a lockstep zone: expected a permit, whose last one makes the edge; call permit".to_owned(),
             ));
         }
-        if halt::found(&self.header.control.0).is_some() {
-            self.wait_out_halt()?;
-        }
-        // What this process was given live is committed before this call, too.
-        let zone = &self.zone;
-        self.reactions.complete(|| zone.view(), &mut self.reacted);
-        self.run_edge(Reason::Exact, tag)
+        // As a commit does: a writer that is at rest runs no edge either, and what this process was given live is committed before
+        // this call, too.
+        self.begin_commit()?;
+        let sealed = self.run_edge(Reason::Exact, tag);
+        halt::leave(&self.own);
+        sealed
     }
 
     pub(super) fn run_edge(&mut self, reason: Reason, tag: Option<u64>) -> Result<u64> {
@@ -128,13 +127,13 @@ impl Writer {
         }
         let era = lockstep::permit(zone, &self.own, self.version);
         self.permit = Permit { era, version: self.version };
-        halt::leave(&self.own);
         let proposal = Proposal { reason: Reason::Permits, proposer: self.row, tagged: false };
         if lockstep::pass(zone, &proposal, clock::now, &mut self.races).is_some() {
             bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
         } else {
             lockstep::start_round(zone, era, clock::now);
         }
+        halt::leave(&self.own);
         Ok(era)
     }
 

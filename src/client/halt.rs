@@ -18,7 +18,7 @@ use std::time::Duration;
 /// How often the owner moves the end of its halt on.
 const RENEWAL: Duration = Duration::from_millis(250);
 
-/// A writer that was in the middle of a commit, and has not come to its end in time; see [`Halt::late`].
+/// A writer that was in the middle of a commit or an edge, and has not come to its end in time; see [`Halt::late`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unrested {
     /// Its row.
@@ -137,8 +137,8 @@ impl Halt {
         busy.into_iter().map(unrested).collect()
     }
 
-    /// Writers that were in the middle of a commit and had not come to its end by the deadline: stopped, or kept from running. Every other
-    /// one is at rest.
+    /// Writers that were in the middle of a commit or an edge and had not come to its end by the deadline: stopped, or kept from running.
+    /// Every other one is at rest.
     pub fn late(&self) -> &[Unrested] {
         &self.late
     }

@@ -101,7 +101,7 @@ pub struct Row {
     /// 0, or the version that the writer's open batch will have. Stored by the writer, taken by edges: a batch that is open when the edge
     /// passes is a straddler.
     pub open: AtomicU64,
-    /// 1 from before a commit looks for a halt until it is done. Stored by the writer, awaited by whoever halts the zone.
+    /// 1 from before a commit, or an edge of this writer's, looks for a halt until it is done. Stored by the writer, awaited by whoever halts the zone.
     pub busy: AtomicU64,
     /// Lockstep: `era:17 | given:1 | version:46`. The writer's word that the edge of that era may pass, with its commits up to this version.
     /// Stored by the writer, taken by edges.

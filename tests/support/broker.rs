@@ -12,7 +12,7 @@ pub struct BrokerProcess(Child);
 impl BrokerProcess {
     /// Starts one, and connects to it once it is there.
     pub fn start(socket: &Path) -> (BrokerProcess, Bus) {
-        let program = option_env!("CARGO_BIN_EXE_syncline").expect("built with the feature `cli`");
+        let Some(program) = option_env!("CARGO_BIN_EXE_syncline") else { panic!("built without the feature `cli`") };
         let mut command = Command::new(program);
         command.args(["broker", "--socket"]).arg(socket).stdout(Stdio::null()).stderr(Stdio::null());
         let broker = BrokerProcess(command.spawn().expect("start a broker"));

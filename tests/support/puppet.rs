@@ -81,8 +81,14 @@ impl Puppet {
             ["look"] => tell(self.next(Duration::from_millis(1))),
             ["take"] => self.hold_era(),
             ["halt", deadline] => self.halt(milliseconds(deadline)),
-            ["refuse"] => tell(Ok(ok(writer.on_halt(HaltMode::Refuse)))),
-            ["wait"] => tell(Ok(ok(writer.on_halt(HaltMode::Wait)))),
+            ["refuse"] => {
+                writer.on_halt(HaltMode::Refuse);
+                tell(Ok(ok(())));
+            }
+            ["wait"] => {
+                writer.on_halt(HaltMode::Wait);
+                tell(Ok(ok(())));
+            }
             ["early"] => tell(Ok(writer.early_requested())),
             ["step"] => tell(writer.step()),
             ["hint"] => tell(writer.request_early().map(ok)),
@@ -106,11 +112,8 @@ impl Puppet {
     fn hold_era(&mut self) {
         let era = self.reader.next_era(LONG).expect("an era");
         tell(Ok(era.number()));
-        while let Some(line) = hear() {
-            match &line[..] {
-                "drop" => break,
-                _ => panic!("while it holds an era, no puppet does `{line}`"),
-            }
+        if let Some(line) = hear() {
+            assert_eq!(line, "drop", "while it holds an era, no puppet does anything else");
         }
         drop(era);
         tell(Ok("ok"));
@@ -125,7 +128,10 @@ impl Puppet {
                     tell(batch.push(self.lanes[channel], &value.parse().expect("a number")).map(ok));
                 }
                 ["commit"] => return tell(batch.commit().map(ok)),
-                ["forget"] => return tell(Ok(ok(batch.roll_back()))),
+                ["forget"] => {
+                    batch.roll_back();
+                    return tell(Ok(ok(())));
+                }
                 _ => panic!("in a batch, no puppet does `{line}`"),
             }
         }
@@ -140,7 +146,10 @@ impl Puppet {
         while let Some(line) = hear() {
             match &line[..] {
                 "holds" => tell(Ok(halt.holds())),
-                "release" => return tell(Ok(ok(halt.release()))),
+                "release" => {
+                    halt.release();
+                    return tell(Ok(ok(())));
+                }
                 _ => panic!("while it halts the zone, no puppet does `{line}`"),
             }
         }

@@ -315,11 +315,20 @@ impl Writer {
         }
     }
 
-    /// Runs the edges that the zone's policy says, if they are due.
+    /// Runs the edges that the zone's policy says, if they are due. In a halt, the next commit makes them good.
     #[cold]
     pub(super) fn edge_if_due(&mut self) {
+        let counted = self.left.book();
+        halt::enter(&self.own, self.fence);
+        if halt::found(&self.header.control.0).is_none() {
+            self.run_edges_due(counted);
+        }
+        halt::leave(&self.own);
+        self.left.give(&self.driver.policy);
+    }
+
+    fn run_edges_due(&mut self, (commits, bytes): (u64, u64)) {
         let policy = self.driver.policy;
-        let (commits, bytes) = self.left.book();
         let reason = if policy.commits != 0 && commits >= policy.commits {
             Some(crate::Reason::Commits)
         } else if policy.bytes != 0 && bytes >= policy.bytes {
@@ -346,6 +355,5 @@ impl Writer {
             self.left.watched_us = now;
             self.driver.mind(self.row);
         }
-        self.left.give(&policy);
     }
 }

@@ -65,26 +65,16 @@ impl Writer {
                 "edge in a lockstep zone: expected a permit, whose last one makes the edge; call permit".to_owned(),
             ));
         }
-        // What this process was given live is committed before this call, too.
-        let zone = &self.zone;
-        self.reactions.complete(|| zone.view(), &mut self.reacted);
-        self.run_edge(Reason::Exact, tag)
-    }
-
-    /// Runs an edge. The row is busy meanwhile: under a halt no edge passes either.
-    pub(super) fn run_edge(&mut self, reason: Reason, tag: Option<u64>) -> Result<u64> {
-        halt::enter(&self.own, self.fence);
-        while halt::found(&self.header.control.0).is_some() {
-            halt::leave(&self.own);
-            self.wait_out_halt()?;
-            halt::enter(&self.own, self.fence);
-        }
-        let sealed = self.seal(reason, tag);
+        // As a commit does: a writer that is at rest runs no edge either, and what this process was given live is committed before
+        // this call, too.
+        self.begin_commit()?;
+        let sealed = self.run_edge(Reason::Exact, tag);
         halt::leave(&self.own);
         sealed
     }
 
-    fn seal(&mut self, reason: Reason, tag: Option<u64>) -> Result<u64> {
+    /// Runs an edge. The row is busy meanwhile: under a halt no edge passes either.
+    pub(super) fn run_edge(&mut self, reason: Reason, tag: Option<u64>) -> Result<u64> {
         let zone = self.zone.view();
         let overtaken = |sequencer::Overtaken| Error::Timeout;
         if let Some(tag) = tag {

@@ -34,7 +34,7 @@ fn kill_some(stage: &mut Stage, role: &str, others: &[&Actor], kills: u64) -> ([
         // What a member has committed in its last round, it had not noted; in a revocable zone, it counts as a whole or not at all.
         let most = if role == "member" { PER_ROUND } else { 1 };
         assert!(noted <= shown && shown <= noted + most, "kill {kill}: {shown} was sealed last, {noted} noted last");
-        assert!(!is_revocable || shown % PER_ROUND == 0, "kill {kill}: {shown} is in the middle of a round");
+        assert!(!is_revocable || shown.is_multiple_of(PER_ROUND), "kill {kill}: {shown} is in the middle of a round");
         lost += u64::from(is_revocable && victim.was_at() == 1 && shown == noted);
         stage.more(others, 2);
         victim = stage.replace(&victim, role, "victim");

@@ -181,6 +181,7 @@ impl Reader {
             first: true,
             whole_from,
             marked,
+            is_plain: !synced && !marked,
             cuts_of: 0,
             keep_eras: policy.keep_eras.into(),
             untold: None,

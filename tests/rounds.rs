@@ -457,7 +457,7 @@ fn what_makes_no_sense_in_a_zone_is_refused() {
     };
     for builder in [zone.reader("live"), zone.reader("live").markers()] {
         let opened = builder.channel::<u32>("a").open();
-        refused(opened.err().expect("refused"), &["`live`", "expected a synced one", "rolled back", "open it synced"]);
+        refused(opened.expect_err("refused"), &["`live`", "expected a synced one", "rolled back", "open it synced"]);
     }
     writer.permit().unwrap();
     refused(writer.roll_back_era().unwrap_err(), &["roll-back", "before this writer's permit", "too late"]);

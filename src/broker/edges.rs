@@ -101,7 +101,7 @@ impl Registry {
                 add(deadline.unwrap_or(u64::MAX).min(now + most));
             }
         }
-        if self.lanes.values().any(|lane| matches!(lane.state, LaneState::Kept(_))) {
+        if self.lanes.values().any(|lane| lane.entries.is_empty() && matches!(lane.state, LaneState::Kept(_))) {
             add(now + KEEP_LOOK_US);
         }
         due
@@ -162,7 +162,9 @@ impl Registry {
         match (&lane.state, self.zones.get(&lane.zone)) {
             (LaneState::Ended, _) => true,
             (LaneState::Kept(kept), Some(zone)) => {
-                zone.segments.generation() > kept.since + u64::from(zone.policy.keep_eras)
+                // What a zone is not to keep goes with its last reader.
+                let keep = u64::from(zone.policy.keep_eras);
+                keep == 0 || zone.segments.generation() > kept.since + keep
             }
             (LaneState::Kept(_), None) => true,
             _ => false,

@@ -55,7 +55,7 @@ impl Registry {
             max_payload: lane.max_payload,
             readers: count(lane.entries.len()),
             ended: lane.state.is_over(),
-            kept: matches!(lane.state, LaneState::Kept(_)),
+            kept: matches!(&lane.state, LaneState::Kept(kept) if kept.is_wanted(zone.policy.keep_eras, zone.segments.generation())),
         });
         let readers = zone.readers.iter().filter_map(|number| Some((*number, self.readers.get(number)?)));
         let readers = readers.map(|(number, reader)| ReaderInfo {

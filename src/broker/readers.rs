@@ -173,13 +173,14 @@ impl Registry {
         takes_eras: bool,
     ) -> Result<Vec<Joined>> {
         let zone = self.zones.get_mut(&zone).ok_or_else(lost)?;
+        let generation = zone.segments.generation();
         let mut open = Vec::new();
         for channel in channels.iter().filter_map(|index| zone.channels.get(*index)) {
             for &number in &channel.lanes {
                 let lane = self.lanes.get(&number).ok_or_else(lost)?;
                 match &lane.state {
                     LaneState::Open(fd) => open.push((number, fd.clone(), lane.info(number, channel), None)),
-                    LaneState::Kept(kept) if past => {
+                    LaneState::Kept(kept) if past && kept.is_wanted(zone.policy.keep_eras, generation) => {
                         let over = Some((kept.end, kept.died));
                         open.push((number, kept.fd.clone(), lane.info(number, channel), over));
                     }

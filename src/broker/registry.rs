@@ -116,8 +116,15 @@ pub(super) struct Kept {
     pub(super) fd: Arc<OwnedFd>,
     pub(super) end: u64,
     pub(super) died: bool,
-    /// The generation when its writer had gone.
+    /// The last era that has something of it.
     pub(super) since: u64,
+}
+
+impl Kept {
+    /// Whether a reader that joins now is to have it: in a zone that keeps so many eras, or since a part of it is not sealed yet.
+    pub(super) fn is_wanted(&self, keep_eras: u32, generation: u64) -> bool {
+        keep_eras != 0 || self.since > generation
+    }
 }
 
 impl LaneState {

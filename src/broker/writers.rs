@@ -145,9 +145,11 @@ impl Registry {
         if was_open && end != 0 {
             lane.whole_without = Some(zone.segments.whole_without(lane.row));
         }
-        // Readers have descriptors and mappings of their own; another is kept for those to come, if the zone is to keep something.
+        // Readers have descriptors and mappings of their own; another is kept for those to come: if the zone is to keep something, or while
+        // others have not drained the lane. Of the era that is open then, nothing is to be missing for whoever joins.
+        let is_read = !lane.entries.is_empty();
         lane.state = match std::mem::replace(&mut lane.state, LaneState::Ended) {
-            LaneState::Open(fd) if zone.policy.keep_eras != 0 && end != 0 => {
+            LaneState::Open(fd) if (zone.policy.keep_eras != 0 || is_read) && end != 0 => {
                 LaneState::Kept(Kept { fd, end, died, since: zone.segments.whole_without(lane.row) - 1 })
             }
             _ => LaneState::Ended,

@@ -139,7 +139,7 @@ fn check(broker: &Broker) {
     for (number, lane) in &books.lanes {
         bytes += crate::layout::lane::segment_size(lane.capacity);
         assert!(books.zones[&lane.zone].lanes.contains(number));
-        assert_eq!(books.writers.contains_key(&lane.writer), !matches!(lane.state, registry::LaneState::Ended));
+        assert_eq!(books.writers.contains_key(&lane.writer), !lane.state.is_over());
         assert!(lane.entries.iter().all(|(entry, reader)| books.readers[reader].entries[entry] == *number));
     }
     assert_eq!(books.ledger.used(), bytes);

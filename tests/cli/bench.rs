@@ -83,13 +83,16 @@ fn commit() {
 #[test]
 fn edges() {
     let results = results(&["edge"]);
-    let [apart, together, apart_of_4, together_of_4, cost, rate] = &results[..] else { panic!("{results:?}") };
+    let [apart, together, apart_of_4, together_of_4, cost, rate, rounds] = &results[..] else { panic!("{results:?}") };
     let arrangements = [(apart, "apart", 1), (together, "together", 2), (apart_of_4, "apart", 4)];
     for (result, zones, writers) in arrangements.into_iter().chain([(together_of_4, "together", 4)]) {
         assert_eq!((&result["benchmark"], number(result, "size")), (&"edge latency".into(), 8));
         assert_eq!((&result["zones"], number(result, "writers")), (&zones.into(), writers));
         bounced(result);
     }
+
+    assert_eq!((&rounds["benchmark"], number(rounds, "size")), (&"lockstep round".into(), 8));
+    bounced(rounds);
 
     assert_eq!((&cost["benchmark"], number(cost, "runs")), (&"edge cost".into(), 1));
     assert_eq!(number(cost, "edges"), 3 * 50_000 + 2 * 5_000);

@@ -27,6 +27,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Would break: a reader that comes when a writer has left in the middle of an era is handed that era without what the writer had published,
+/// which others are handed.
+#[test]
+fn an_era_that_a_writer_has_left_is_whole_or_skipped() {
+    for witnesses in 0..2 {
+        let bus = Bus::embedded().unwrap();
+        let zone = bus.zone("z");
+        let [mut stays, mut leaves] = ["stays", "leaves"].map(|name| zone.writer(name).unwrap());
+        let lane = leaves.channel("a").open::<[u8]>().unwrap();
+        let open = || zone.reader("r").channel::<[u8]>("a").channel::<[u8]>("b").synced().open().unwrap();
+        let mut witness = (witnesses > 0).then(open);
+        leaves.publish(lane, &b"last"[..]).unwrap();
+        drop(leaves);
+        let mut reader = open();
+        stays.edge().unwrap();
+        assert_eq!(next(&mut reader), None, "{witnesses}");
+        if let Some(witness) = &mut witness {
+            assert_eq!(next(witness), Some((1, vec![(0, b"last".to_vec())])));
+        }
+        stays.edge().unwrap();
+        assert_eq!(next(&mut reader), Some((2, vec![])));
+    }
+}
+
 type Message = (usize, Vec<u8>);
 
 fn next(reader: &mut Reader) -> Option<(u64, Vec<Message>)> {

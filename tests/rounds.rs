@@ -545,3 +545,57 @@ fn what_all_writers_of_a_process_know_its_readers_do_not_tell() {
     other.roll_back_era().unwrap();
     assert!(matches!(reader.next_era(LONG), Err(Error::RolledBack)));
 }
+
+/// Would break: who takes the place of one that left in the middle of a round is not handed that round, and waits for it, and all for him.
+#[test]
+fn whoever_comes_in_the_middle_of_a_round_is_handed_it_whole() {
+    let bus = Bus::embedded().unwrap();
+    let permits_first = [false, true];
+    for (name, is_revocable) in [("plain", false), ("revocable", true)] {
+        for permits in permits_first {
+            for rounds_before in [0, 1] {
+                let zone = bus.zone(name);
+                let zone = if is_revocable { zone.revocable(LONG) } else { zone.lockstep(LONG) };
+                let [mut stays, mut leaves] = ["stays", "leaves"].map(|name| zone.writer(name).unwrap());
+                let lane = leaves.channel("a").open::<u32>().unwrap();
+                let mut witness = zone.reader("witness").channel::<u32>("a").synced().open().unwrap();
+                for round in 1..=rounds_before {
+                    leaves.publish(lane, &round).unwrap();
+                    leaves.permit().unwrap();
+                    stays.permit().unwrap();
+                }
+                leaves.publish(lane, &7).unwrap();
+                if permits {
+                    leaves.permit().unwrap();
+                }
+                drop(leaves);
+                let mut comes = zone.writer("comes").unwrap();
+                let mut reader = zone.reader("r").channel::<u32>("a").synced().open().unwrap();
+                stays.permit().unwrap();
+                let number = comes.permit().unwrap();
+                let mut read = |reader: &mut Reader| loop {
+                    match reader.try_era() {
+                        Ok(Some(mut era)) => {
+                            let mut found = Vec::new();
+                            while let Some(message) = era.next().unwrap() {
+                                found.push(message.copy::<u32>().unwrap());
+                            }
+                            if era.number() == number {
+                                return found;
+                            }
+                        }
+                        Ok(None) => panic!("{name}, {permits}, {rounds_before}: no era {number}"),
+                        Err(Error::Closed(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                };
+                let expected = if permits || !is_revocable { vec![7] } else { Vec::new() };
+                assert_eq!(read(&mut witness), expected);
+                assert_eq!(read(&mut reader), expected, "{name}, {permits}, {rounds_before}");
+                // What was kept for that goes with those who were there.
+                drop((stays, comes, witness, reader));
+                eventually("the zone is gone", || bus.list().unwrap().is_empty());
+            }
+        }
+    }
+}

@@ -142,6 +142,11 @@ impl Registry {
         for zone in released {
             self.settle_zone(zone);
         }
+        self.drop_passed(post);
+    }
+
+    /// Drops the lanes that are kept no longer and that nobody reads.
+    pub(super) fn drop_passed(&mut self, post: &mut dyn Post) {
         let kept = |(number, lane): (&u64, &super::registry::Lane)| {
             matches!(lane.state, LaneState::Kept(_)).then_some(*number)
         };
@@ -161,6 +166,10 @@ impl Registry {
         let Some(lane) = self.lanes.get(&number) else { return false };
         match (&lane.state, self.zones.get(&lane.zone)) {
             (LaneState::Ended, _) => true,
+            // Kept for the round that was open when its writer left: it passes with that, or with the last writer.
+            (LaneState::Kept(kept), Some(zone)) if zone.policy.keep_eras == 0 => {
+                zone.segments.generation() >= kept.since || zone.writers.is_empty()
+            }
             (LaneState::Kept(kept), Some(zone)) => {
                 zone.segments.generation() > kept.since + u64::from(zone.policy.keep_eras)
             }

@@ -290,12 +290,12 @@ impl ZoneSegments {
         self.ring_synced();
     }
 
-    /// The first era that has nothing of what a row has committed up to now.
+    /// The first era that has nothing of what a row has committed up to now, and does not take with it.
     pub(super) fn whole_without(&self, row: u32) -> u64 {
         let zone = self.zone_map.view();
         let generation = zone.generation();
         let is_sealed = match sequencer::cut(zone, generation, row as usize) {
-            Cut::Version(cut) if generation > 0 => cut >= self.version(row),
+            Cut::Version(cut) if generation > 0 => cut >= self.version(row).min(self.most(row)),
             _ => false,
         };
         generation + if is_sealed { 1 } else { 2 }

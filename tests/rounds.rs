@@ -599,3 +599,38 @@ fn whoever_comes_in_the_middle_of_a_round_is_handed_it_whole() {
         }
     }
 }
+
+/// Would break: who joins while others roll back takes the roll-back for known, though its row does not, and its permit never counts.
+#[test]
+fn whoever_joins_during_a_roll_back_can_permit() {
+    let joins = times(1_000, 20_000);
+    let bus = Bus::embedded().unwrap();
+    let zone = zone(&bus);
+    let mut stays = zone.writer("stays").unwrap();
+    let (mut during, mut told) = (0, 0);
+    for join in 1..=joins {
+        let has_joined = AtomicU64::new(0);
+        let mut comes = std::thread::scope(|scope| {
+            let rolls = scope.spawn(|| {
+                let mut rolls = 0;
+                while has_joined.load(Ordering::Acquire) == 0 {
+                    stays.roll_back_era().unwrap();
+                    rolls += 1;
+                }
+                rolls
+            });
+            let comes = zone.writer("comes").unwrap();
+            has_joined.store(1, Ordering::Release);
+            during += u64::from(rolls.join().unwrap() > 1);
+            comes
+        });
+        while let Err(error) = comes.permit() {
+            assert!(matches!(error, Error::RolledBack), "{error}");
+            told += 1;
+        }
+        stays.permit().unwrap();
+        assert_eq!(stays.generation().unwrap(), join, "all have given their permits");
+    }
+    println!("\n{joins} joins, {during} of them during roll-backs, after which {told} were told of one");
+    assert!(during > joins / 2 && told > 0);
+}

@@ -264,6 +264,8 @@ fn victim() -> ! {
                 Ok(era) if era.number() < number => continue,
                 Ok(era) => era,
                 Err(Error::RolledBack) => break,
+                // Who was here before.
+                Err(Error::Closed(closed)) if closed.died => continue,
                 Err(error) => panic!("next era: {error}"),
             };
             assert_eq!(era.number(), number);
@@ -415,6 +417,7 @@ fn a_participant_that_is_killed_takes_what_it_had_not_permitted_with_it() {
             let mut process = Process::start(test, "victim", bus.socket(), &arguments);
             process.wait_for("ready");
             std::thread::sleep(Duration::from_micros(random.below(3_000)));
+            assert!(process.child.try_wait().expect("wait").is_none(), "{who} has given up");
             process.kill();
         }
         // So far on that nobody is there yet.

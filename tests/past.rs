@@ -27,6 +27,34 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Would break: a reader that comes when a writer has left in the middle of an era is handed that era without what the writer had published,
+/// which others are handed.
+#[test]
+fn an_era_that_a_writer_has_left_is_whole_or_skipped() {
+    for witnesses in 0..2 {
+        let bus = Bus::embedded().unwrap();
+        let zone = bus.zone("z");
+        let [mut stays, mut leaves] = ["stays", "leaves"].map(|name| zone.writer(name).unwrap());
+        let lane = leaves.channel("a").open::<[u8]>().unwrap();
+        let open = || zone.reader("r").channel::<[u8]>("a").channel::<[u8]>("b").synced().open().unwrap();
+        let mut witness = (witnesses > 0).then(open);
+        leaves.publish(lane, &b"last"[..]).unwrap();
+        drop(leaves);
+        let mut reader = open();
+        stays.edge().unwrap();
+        // As long as somebody reads the lane, it is there for others, too.
+        let whole = (1, vec![(0, b"last".to_vec())]);
+        match &mut witness {
+            Some(witness) => assert_eq!((next(&mut reader), next(witness)), (Some(whole.clone()), Some(whole))),
+            None => assert_eq!(next(&mut reader), None),
+        }
+        stays.edge().unwrap();
+        let closed = |reader: &mut Reader| matches!(reader.try_era(), Err(Error::Closed(_)));
+        assert!(witness.is_none() || closed(&mut reader), "its end is told");
+        assert_eq!(next(&mut reader), Some((2, vec![])));
+    }
+}
+
 type Message = (usize, Vec<u8>);
 
 fn next(reader: &mut Reader) -> Option<(u64, Vec<Message>)> {

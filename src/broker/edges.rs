@@ -142,6 +142,11 @@ impl Registry {
         for zone in released {
             self.settle_zone(zone);
         }
+        self.drop_passed(post);
+    }
+
+    /// Drops the lanes that are kept no longer and that nobody reads.
+    pub(super) fn drop_passed(&mut self, post: &mut dyn Post) {
         let kept = |(number, lane): (&u64, &super::registry::Lane)| {
             matches!(lane.state, LaneState::Kept(_)).then_some(*number)
         };
@@ -161,10 +166,14 @@ impl Registry {
         let Some(lane) = self.lanes.get(&number) else { return false };
         match (&lane.state, self.zones.get(&lane.zone)) {
             (LaneState::Ended, _) => true,
+            // What a free zone is not to keep goes with its last reader.
+            (LaneState::Kept(_), Some(zone)) if zone.policy.keep_eras == 0 && !zone.geometry.pace.is_lockstep() => true,
+            // Kept for the round that was open when its writer left: it passes with that, or with the last writer.
+            (LaneState::Kept(kept), Some(zone)) if zone.policy.keep_eras == 0 => {
+                zone.segments.generation() >= kept.since || zone.writers.is_empty()
+            }
             (LaneState::Kept(kept), Some(zone)) => {
-                // What a zone is not to keep goes with its last reader.
-                let keep = u64::from(zone.policy.keep_eras);
-                keep == 0 || zone.segments.generation() > kept.since + keep
+                zone.segments.generation() > kept.since + u64::from(zone.policy.keep_eras)
             }
             (LaneState::Kept(_), None) => true,
             _ => false,

@@ -105,7 +105,13 @@ impl Registry {
         let generation = zone.segments.generation();
         let (geometry, policy) = (zone.geometry, zone.policy);
         let names = asked_names.iter();
-        let whole_from = names.filter_map(|name| zone.gone.get(name)).copied().max().unwrap_or(0).max(zone.gone_before);
+        let gone = names.filter_map(|name| zone.gone.get(name)).copied();
+        // What others still drain is as good as gone for who comes now.
+        let lanes = channels.iter().filter_map(|&index| zone.channels.get(index)).flat_map(|channel| &channel.lanes);
+        let draining = lanes.filter_map(|number| self.lanes.get(number));
+        let draining =
+            draining.filter(|lane| matches!(lane.state, LaneState::Ended)).filter_map(|lane| lane.whole_without);
+        let whole_from = gone.chain(draining).max().unwrap_or(0).max(zone.gone_before);
         let told = Tell::Reader { zone: zone_number, reader: number, geometry, policy, generation, whole_from };
         post.post(client, id, told, zone.segments.for_reader().into());
         let lanes = joined.len() as u32;

@@ -106,6 +106,7 @@ impl Registry {
             let gone = notify::presence(what, PresenceKind::Writer, &zone.name, "", &writer.name, Some(writer.owner));
             self.notify.tell(gone, post);
         }
+        self.drop_passed(post);
         self.settle_zone(writer.zone);
     }
 
@@ -145,11 +146,15 @@ impl Registry {
         if was_open && end != 0 {
             lane.whole_without = Some(zone.segments.whole_without(lane.row));
         }
+        // Who comes in the middle of a round is waited for, and is to be handed it, whoever has gone before.
+        let is_in_round = zone.geometry.pace.is_lockstep()
+            && zone.writers.len() > 1
+            && zone.segments.whole_without(lane.row) > zone.segments.generation() + 1;
         // Readers have descriptors and mappings of their own; another is kept for those to come: if the zone is to keep something, or while
         // others have not drained the lane. Of the era that is open then, nothing is to be missing for whoever joins.
-        let is_read = !lane.entries.is_empty();
+        let is_kept = zone.policy.keep_eras != 0 || !lane.entries.is_empty() || is_in_round;
         lane.state = match std::mem::replace(&mut lane.state, LaneState::Ended) {
-            LaneState::Open(fd) if (zone.policy.keep_eras != 0 || is_read) && end != 0 => {
+            LaneState::Open(fd) if is_kept && end != 0 => {
                 LaneState::Kept(Kept { fd, end, died, since: zone.segments.whole_without(lane.row) - 1 })
             }
             _ => LaneState::Ended,

@@ -22,7 +22,7 @@ use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
 use crate::ring::floor::Floor;
 use crate::ring::lane;
 use crate::ring::sequencer::Races;
-use crate::ring::{bell, halt, lockstep, order};
+use crate::ring::{bell, halt, order};
 use crate::wire::{Ask, Tell, TypeDesc};
 use bytemuck::NoUninit;
 use std::marker::PhantomData;
@@ -220,7 +220,8 @@ impl Writer {
         let reactions = link.reactions(number, geometry.writers as usize)?;
         let driver = reactions.driver(|| Driver::new(zone.clone(), meeting.clone(), policy));
         let header = zone.header();
-        let rolled = lockstep::rolls(&header);
+        // As the broker has found it: of what came since, this writer is told, and says in its row that it knows.
+        let rolled = own.rolled.load(order::RELAXED.get());
         reactions.add_writer(rolled);
         let zone_early = header.control.0.early.load(Ordering::Relaxed);
         let tag = NEXT_TAG.fetch_add(1, Ordering::Relaxed);

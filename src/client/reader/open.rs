@@ -212,8 +212,8 @@ impl Reader {
         }
         if start == Start::Latest {
             // Whoever wants the present only is not told of those who had gone before.
-            for lane in self.lanes.iter_mut().filter(|lane| lane.is_to_be_told()) {
-                lane.tell(joined);
+            while let Some(index) = self.lanes.iter().position(|lane| lane.is_to_be_told()) {
+                drop(self.close(index));
             }
         }
         Ok(())

@@ -207,6 +207,9 @@ fn read_on(reader: &mut Reader, sealed: &[Vec<(usize, u32, Vec<u8>)>]) -> Option
     }
 }
 
+/// A writer with a lane on each of the two channels.
+type TwoLanes = (syncline::Writer, [syncline::Lane<[u8]>; 2]);
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -219,7 +222,7 @@ proptest! {
         let mut sealer = zone.writer("sealer").unwrap();
         let builder = || zone.reader("r").channel::<[u8]>("a").channel::<[u8]>("b").synced();
         let mut witness = builder().open().unwrap();
-        let mut writers: [Option<(syncline::Writer, [syncline::Lane<[u8]>; 2])>; 3] = Default::default();
+        let mut writers: [Option<TwoLanes>; 3] = Default::default();
         let (mut sealed, mut open, mut count) = (Vec::new(), Vec::new(), 0u32);
         for life in lives {
             let generation = sealed.len() as u64;

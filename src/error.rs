@@ -52,6 +52,35 @@ pub enum Error {
         /// Who has not done with it.
         laggards: Vec<Laggard>,
     },
+    /// Outcome: the writer of a lossy channel did not wait for this reader, and has overwritten messages that it had not taken. It goes on with
+    /// the oldest that is left. Told to live readers; synced ones lose whole eras ([`Error::ErasLost`]).
+    #[error("{0}")]
+    Lagged(Box<Lagged>),
+    /// Outcome: writers of lossy channels did not wait for this synced reader, and have overwritten parts of these eras: none of them is handed
+    /// out, in no channel. It goes on with the next that is whole.
+    #[error(
+        "eras {first} to {last} are lost: writers of lossy channels have overwritten parts of them; read faster, or give their lanes more room"
+    )]
+    ErasLost {
+        /// The first lost era.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// Outcome: this reader took nothing for so long that the writer of a reliable channel waits for it no longer. It is not handed out that
+    /// lane any more; open the reader anew to read on from the present.
+    #[error("{0}")]
+    Evicted(Box<Evicted>),
+    /// Outcome: what is published since the last edge fills the lane, and a synced reader can not take it before the next: it can never fit.
+    #[error(
+        "an era with {len} bytes in this lane: {limit} fit; make an edge before, or open the lane with a larger capacity"
+    )]
+    EraTooLarge {
+        /// Bytes that the open era would have in the lane, in its frames.
+        len: u64,
+        /// Bytes that fit.
+        limit: u64,
+    },
     /// The handle was made before a `fork` and used in the child, which shares none of its memory.
     #[error("this handle belongs to the process before the fork: connect anew in the child")]
     Forked,
@@ -131,6 +160,52 @@ pub struct Laggard {
     pub pid: u32,
     /// The last era that it has done with.
     pub taken: u64,
+}
+
+/// What a reader has lost of one lane; see [`Error::Lagged`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lagged {
+    /// The channel.
+    pub channel: String,
+    /// The writer's row in its zone.
+    pub writer: u32,
+    /// The writer's name.
+    pub name: String,
+    /// How many messages, exactly.
+    pub count: u64,
+}
+
+impl std::fmt::Display for Lagged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Lagged { channel, writer, name, count } = self;
+        write!(
+            f,
+            "{count} messages of writer {writer} (`{name}`) in channel `{channel}` were overwritten before they were read; read faster, or give \
+             the lane more room"
+        )
+    }
+}
+
+/// A lane that its writer has taken from a reader; see [`Error::Evicted`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evicted {
+    /// The channel.
+    pub channel: String,
+    /// The writer's row in its zone.
+    pub writer: u32,
+    /// The writer's name.
+    pub name: String,
+}
+
+impl std::fmt::Display for Evicted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Evicted { channel, writer, name } = self;
+        write!(
+            f,
+            "evicted by writer {writer} (`{name}`) of channel `{channel}`, which this reader held up for too long; open the reader anew to read \
+             on"
+        )
+    }
 }
 
 /// A lane that has come to its end; see [`Error::Closed`].
@@ -229,6 +304,14 @@ codes! {
     Gone = 21, "that era is not to be had any more, or not yet";
     /// Some readers have not done with an era.
     Laggards = 22, "some readers have not done with that era";
+    /// Messages were overwritten before this reader came to them.
+    Lagged = 23, "messages were overwritten before they were read";
+    /// Eras were overwritten, in part, before this reader came to them.
+    ErasLost = 24, "eras were overwritten before they were read";
+    /// A writer waits for this reader no longer.
+    Evicted = 25, "evicted by a writer that was held up for too long";
+    /// The open era can not fit into a lane.
+    EraTooLarge = 26, "the open era does not fit into the lane";
 }
 
 impl Code {
@@ -250,6 +333,10 @@ impl Error {
             Error::Early => Code::Early,
             Error::Gone { .. } => Code::Gone,
             Error::Laggards { .. } => Code::Laggards,
+            Error::Lagged(_) => Code::Lagged,
+            Error::ErasLost { .. } => Code::ErasLost,
+            Error::Evicted(_) => Code::Evicted,
+            Error::EraTooLarge { .. } => Code::EraTooLarge,
             Error::Forked => Code::Forked,
             Error::TooLarge { .. } => Code::TooLarge,
             Error::Invalid(_) => Code::Invalid,

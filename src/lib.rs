@@ -83,18 +83,18 @@ pub mod os;
 #[doc(hidden)]
 pub mod wire;
 
-pub use error::{Closed, Code, Error, Laggard, Result};
+pub use error::{Closed, Code, Error, Evicted, Laggard, Lagged, Result};
 pub use layout::zone::{Pace, Reason};
 
 #[cfg(not(loom))]
 pub use client::{
-    Batch, Bus, Described, Edge, Era, Halt, HaltMode, Lane, LaneBuilder, Live, Loan, Message, Origin, Payload, Reader,
-    ReaderBuilder, Start, Unrested, Watch, Writer, Zone, field,
+    Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, Live, Loan, Message, Origin,
+    Payload, Reader, ReaderBuilder, Start, Unrested, Watch, Writer, Zone, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;
 #[cfg(not(loom))]
 pub use wire::{
-    ChannelInfo, EdgeInfo, Field, LaneUse, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo, Scalar, TypeDesc,
-    WriterInfo, ZoneInfo,
+    ChannelInfo, Delivery, EdgeInfo, Field, LaneUse, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo, Scalar,
+    TypeDesc, WriterInfo, ZoneInfo,
 };

@@ -7,13 +7,14 @@
 use super::notify;
 use super::quota::{check_room, refused, system, unknown};
 use super::registry::{Lane, LaneState, Owner, Registry, invalid, lost};
-use super::segments::{Fd, create_lane};
+use super::segments::{EntryKind, Fd, create_lane};
 use super::session::Post;
 use super::writers::twice;
 use crate::error::{Code, Result};
-use crate::layout::lane::{self, MIN_CAPACITY, segment_size};
-use crate::wire::{LaneInfo, PresenceKind, PresenceWhat, Tell, TypeDesc};
-use std::collections::BTreeMap;
+use crate::layout::lane::{self, MAX_PINS, MIN_CAPACITY, segment_size};
+use crate::layout::zone::Pace;
+use crate::wire::{Delivery, LaneInfo, PresenceKind, PresenceWhat, Tell, TypeDesc};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Bytes of a ring if nobody says otherwise.
@@ -28,15 +29,19 @@ pub(super) struct LaneAsked {
     pub(super) ty: TypeDesc,
     pub(super) capacity: u64,
     pub(super) max_payload: u64,
+    pub(super) delivery: Option<Delivery>,
 }
 
 impl Registry {
     pub(super) fn open_lane(&mut self, owner: Owner, id: u32, asked: LaneAsked, post: &mut dyn Post) -> Result<()> {
-        let LaneAsked { writer: serial, channel: channel_name, ty, capacity, max_payload } = asked;
+        let LaneAsked { writer: serial, channel: channel_name, ty, capacity, max_payload, delivery } = asked;
         let writer = self.own_writer(owner, serial)?;
         let (zone_number, row, writer_name) = (writer.zone, writer.row, writer.name.clone());
         let zone = self.zones.get(&zone_number).ok_or_else(lost)?;
-        if let Some((index, _)) = zone.find_channel(&channel_name, Some(&ty))? {
+        let found = zone.find_channel(&channel_name, Some(&ty))?;
+        let has = found.and_then(|(_, channel)| channel.delivery);
+        let delivery = delivery_for(&channel_name, zone.geometry.pace, has, delivery)?;
+        if let Some((index, _)) = found {
             let here = |number: &u64| self.lanes.get(number).is_some_and(|lane| lane.channel == index);
             if writer.lanes.iter().any(here) {
                 return Err(twice("lane of this writer in channel", &channel_name));
@@ -44,7 +49,7 @@ impl Registry {
         }
         check_room("lanes of the zone", zone.lanes.len(), 1, self.limits.lanes)?;
         let capacity = capacity.max(history(zone.policy.keep_bytes));
-        let (capacity, max_payload) = ring_size(&ty, capacity, max_payload, self.limits.lane_bytes)?;
+        let (capacity, max_payload, pins) = ring_size(&ty, capacity, max_payload, self.limits.lane_bytes, delivery)?;
         let zone_name = zone.name.clone();
 
         self.ledger.reserve(segment_size(capacity))?;
@@ -75,6 +80,9 @@ impl Registry {
             capacity,
             max_payload,
             align,
+            delivery,
+            pins,
+            pinning: BTreeSet::new(),
             state,
             whole_without: None,
             entries,
@@ -86,6 +94,7 @@ impl Registry {
         if let Some(zone) = self.zones.get_mut(&zone_number) {
             zone.lanes.insert(number);
             if let Some(channel) = zone.channels.get_mut(channel) {
+                channel.delivery = Some(delivery);
                 channel.lanes.insert(number);
             }
         }
@@ -126,8 +135,8 @@ impl Registry {
         let LaneState::Filling { segment, .. } = std::mem::replace(&mut lane.state, LaneState::Ended) else { return };
         let segment = Arc::new(segment);
         lane.state = LaneState::Made(segment.clone());
-        let Lane { channel, capacity, max_payload, align, .. } = *lane;
-        let told = Tell::LaneMade { lane: number, channel, capacity, max_payload, align };
+        let Lane { channel, capacity, max_payload, align, delivery, pins, .. } = *lane;
+        let told = Tell::LaneMade { lane: number, channel, capacity, max_payload, align, delivery, pins };
         post.post(client, id, told, vec![Fd::Writable(segment)]);
     }
 
@@ -180,7 +189,16 @@ impl Registry {
         for number_of_reader in subscribed {
             let Some(reader) = self.readers.get_mut(&number_of_reader) else { continue };
             let entry = zone.entries.insert(()).ok_or_else(lost)?;
-            zone.segments.enter(entry, number, reader.owner, reader.takes_eras);
+            let kind = EntryKind {
+                takes_eras: reader.takes_eras,
+                synced: reader.synced,
+                pins: (lane.pinning.len() as u32) < lane.pins,
+                name: &reader.name,
+            };
+            if kind.pins {
+                lane.pinning.insert(entry);
+            }
+            zone.segments.enter(entry, number, reader.owner, kind);
             lane.entries.insert(entry, number_of_reader);
             reader.entries.insert(entry, number);
             told.push((reader.owner.client, number_of_reader, entry));
@@ -213,6 +231,7 @@ impl Lane {
             capacity: self.capacity,
             max_payload: self.max_payload,
             align: self.align,
+            delivery: self.delivery,
             serial: self.writer,
             ty: channel.ty.clone().unwrap_or_else(TypeDesc::bytes),
         }
@@ -224,8 +243,51 @@ fn history(keep: u64) -> u64 {
     if keep == 0 { 0 } else { keep.saturating_mul(2).max(DEFAULT_CAPACITY) }
 }
 
-/// Bytes of the ring and of the largest payload, for what was asked.
-fn ring_size(ty: &TypeDesc, capacity: u64, max_payload: u64, limit: u64) -> Result<(u64, u64)> {
+/// What the writers of a channel do when a reader is behind, for what it has and what is asked.
+fn delivery_for(channel: &str, pace: Pace, has: Option<Delivery>, asked: Option<Delivery>) -> Result<Delivery> {
+    if let (Some(has), Some(asked)) = (has, asked)
+        && has != asked
+    {
+        return Err(refused(
+            Code::Mismatch,
+            format!(
+                "channel `{channel}`: expected it {}, as its first writer opened it, found {}; ask for that, or for nothing to take what it has",
+                delivery_text(has),
+                delivery_text(asked)
+            ),
+        ));
+    }
+    let delivery = has.or(asked).unwrap_or_default();
+    if delivery.lossy && delivery.evict_ms != 0 {
+        return Err(invalid(format!(
+            "channel `{channel}`: expected it lossy, or with a time to evict after, found both; a lossy one waits for nobody"
+        )));
+    }
+    if (delivery.lossy || delivery.evict_ms != 0) && pace == Pace::Revocable {
+        return Err(invalid(format!(
+            "channel `{channel}`: expected it reliable, since the eras of its zone can be rolled back, found it {}; use another zone",
+            delivery_text(delivery)
+        )));
+    }
+    Ok(delivery)
+}
+
+fn delivery_text(delivery: Delivery) -> String {
+    match delivery {
+        Delivery { lossy: true, .. } => "lossy".to_owned(),
+        Delivery { evict_ms: 0, .. } => "reliable".to_owned(),
+        Delivery { evict_ms, .. } => format!("reliable with eviction after {evict_ms} ms"),
+    }
+}
+
+/// Bytes of the ring and of the largest payload, and how many readers may pin, for what was asked.
+fn ring_size(
+    ty: &TypeDesc,
+    capacity: u64,
+    max_payload: u64,
+    limit: u64,
+    delivery: Delivery,
+) -> Result<(u64, u64, u32)> {
     let too_large = |text| refused(Code::TooLarge, text);
     let align = u64::from(ty.align);
     let limit = 1 << limit.clamp(MIN_CAPACITY, lane::MAX_CAPACITY).ilog2();
@@ -241,17 +303,22 @@ fn ring_size(ty: &TypeDesc, capacity: u64, max_payload: u64, limit: u64) -> Resu
         }
         asked => asked.max(MIN_CAPACITY).next_power_of_two(),
     };
-    while capacity == 0 && ring < limit && lane::max_payload(ring, align) < needed {
+    // Only what passes readers goes round them. A ring whose size nobody has asked for has room for two such at least.
+    let passes = delivery.lossy || delivery.evict_ms != 0;
+    let (wanted_pins, most_pins) = if passes { (2, MAX_PINS) } else { (0, 0) };
+    while capacity == 0 && ring < limit && lane::max_payload(ring, align, wanted_pins) < needed {
         ring *= 2;
     }
-    let most = lane::max_payload(ring, align);
+    let fits = |&pins: &u32| lane::max_payload(ring, align, pins) >= needed;
+    let pins = (0..=most_pins).rev().find(fits).unwrap_or(0);
+    let most = lane::max_payload(ring, align, pins);
     if needed > most {
         return Err(too_large(format!(
             "message: expected at most {most} bytes in a ring of {ring}, found {needed}; ask for a larger ring (up to {limit}) \
              or smaller messages"
         )));
     }
-    Ok((ring, if max_payload == 0 { most } else { needed }))
+    Ok((ring, if max_payload == 0 { most } else { needed }, pins))
 }
 
 #[cfg(test)]
@@ -260,13 +327,14 @@ mod tests {
     use crate::layout::lane::MAX_CAPACITY;
 
     fn size(ty: &TypeDesc, capacity: u64, max_payload: u64) -> Option<(u64, u64)> {
-        ring_size(ty, capacity, max_payload, MAX_CAPACITY).ok()
+        let (ring, most, _) = ring_size(ty, capacity, max_payload, MAX_CAPACITY, Delivery::default()).ok()?;
+        Some((ring, most))
     }
 
     #[test]
     fn rings_fit_what_is_asked() {
         let bytes = TypeDesc::bytes();
-        let most = |ring| lane::max_payload(ring, 1);
+        let most = |ring| lane::max_payload(ring, 1, 0);
         assert_eq!(size(&bytes, 0, 0), Some((1 << 20, most(1 << 20))));
         assert_eq!(size(&bytes, 1, 0), Some((4096, most(4096))));
         assert_eq!(size(&bytes, 5000, 10), Some((8192, 10)));
@@ -276,7 +344,7 @@ mod tests {
         for (capacity, max_payload) in
             [(4096, 4096), (0, MAX_CAPACITY), (0, u64::MAX), (MAX_CAPACITY + 1, 0), (u64::MAX, 0)]
         {
-            let error = ring_size(&bytes, capacity, max_payload, MAX_CAPACITY).unwrap_err();
+            let error = ring_size(&bytes, capacity, max_payload, MAX_CAPACITY, Delivery::default()).unwrap_err();
             assert_eq!(error.code(), Code::TooLarge);
             assert!(error.to_string().contains("expected at most"), "{error}");
         }
@@ -293,8 +361,8 @@ mod tests {
     #[test]
     fn the_brokers_limit_counts() {
         let bytes = TypeDesc::bytes();
-        assert_eq!(ring_size(&bytes, 0, 0, 70_000).unwrap().0, 65_536);
-        assert!(ring_size(&bytes, 0, 65_536, 70_000).is_err());
-        assert!(ring_size(&bytes, 65_537, 0, 70_000).is_err());
+        assert_eq!(ring_size(&bytes, 0, 0, 70_000, Delivery::default()).unwrap().0, 65_536);
+        assert!(ring_size(&bytes, 0, 65_536, 70_000, Delivery::default()).is_err());
+        assert!(ring_size(&bytes, 65_537, 0, 70_000, Delivery::default()).is_err());
     }
 }

@@ -32,6 +32,7 @@ impl Registry {
             index,
             name: channel.name.clone(),
             ty: channel.ty.clone(),
+            delivery: channel.delivery,
             readers: count(channel.readers.len()),
         });
         let writers = zone.writers.iter().filter_map(|number| Some((*number, self.writers.get(number)?)));
@@ -54,6 +55,7 @@ impl Registry {
             capacity: lane.capacity,
             max_payload: lane.max_payload,
             readers: count(lane.entries.len()),
+            pins: lane.pins,
             ended: lane.state.is_over(),
             kept: matches!(&lane.state, LaneState::Kept(kept) if kept.is_wanted(zone.policy.keep_eras, zone.segments.generation())),
         });
@@ -66,6 +68,7 @@ impl Registry {
             synced: reader.synced,
             channels: reader.channels.clone(),
             lanes: count(reader.entries.len()),
+            evicted: count(reader.entries.keys().filter(|&&entry| zone.segments.is_evicted(entry)).count()),
             taken: reader.entries.keys().filter_map(|&entry| zone.segments.taken(entry)).min(),
         });
         let mut writers: Vec<_> = writers.collect();

@@ -5,7 +5,7 @@
 use super::notify;
 use super::quota::{check_room, refused, system, unknown};
 use super::registry::{LaneState, Owner, Reader, Registry, invalid, lost};
-use super::segments::{Fd, map_lane};
+use super::segments::{EntryKind, Fd, map_lane};
 use super::session::Post;
 use super::writers::twice;
 use crate::error::{Code, Result};
@@ -81,7 +81,8 @@ impl Registry {
         }
         let number = self.next_number();
         let takes_eras = asked.synced || asked.marked;
-        let joined = match self.join_lanes(owner, zone, number, &channels, asked.past, takes_eras) {
+        let kind = EntryKind { takes_eras, synced: asked.synced, pins: false, name: &asked.name };
+        let joined = match self.join_lanes(owner, zone, number, &channels, asked.past, kind) {
             Ok(joined) => joined,
             Err(error) => {
                 channels.into_iter().for_each(|index| self.settle_channel(zone, index, post));
@@ -176,7 +177,7 @@ impl Registry {
         reader: u64,
         channels: &[u32],
         past: bool,
-        takes_eras: bool,
+        kind: EntryKind<'_>,
     ) -> Result<Vec<Joined>> {
         let zone = self.zones.get_mut(&zone).ok_or_else(lost)?;
         let generation = zone.segments.generation();
@@ -201,8 +202,10 @@ impl Registry {
         let mut failed = None;
         for (number, fd, lane, over) in open {
             let entry = zone.entries.insert(()).ok_or_else(lost)?;
+            let may_pin = self.lanes.get(&number).is_some_and(|lane| (lane.pinning.len() as u32) < lane.pins);
+            let kind = EntryKind { pins: may_pin, ..kind };
             let attempt = match map_lane(fd.as_fd(), lane.capacity) {
-                Ok(map) => zone.segments.join(entry, number, &map, owner, takes_eras).map_err(|error| match error {
+                Ok(map) => zone.segments.join(entry, number, &map, owner, kind).map_err(|error| match error {
                     // Nothing sound can be read there.
                     JoinError::Corrupt => None,
                     JoinError::Overrun => Some(refused(
@@ -220,6 +223,9 @@ impl Registry {
                 Ok(_) => {
                     if let Some((end, _)) = over {
                         zone.segments.set_end(entry, end);
+                    }
+                    if may_pin && let Some(lane) = self.lanes.get_mut(&number) {
+                        lane.pinning.insert(entry);
                     }
                     joined.push(Joined { entry, lane, fd, ended: over.map(|(_, died)| died) });
                 }
@@ -239,6 +245,9 @@ impl Registry {
             if failed.is_some() {
                 zone.segments.leave(entry);
                 zone.entries.remove(entry);
+                if let Some(lane) = self.lanes.get_mut(&lane.lane) {
+                    lane.pinning.remove(&entry);
+                }
             } else if let Some(lane) = self.lanes.get_mut(&lane.lane) {
                 lane.entries.insert(entry, reader);
             }

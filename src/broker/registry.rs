@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::layout::lane::segment_size;
 use crate::layout::zone::{Geometry, MAX_ERAS, Pace};
 use crate::os::memfd::Segment;
-use crate::wire::{Policy, PresenceKind, PresenceWhat, TypeDesc, ZoneOptions, check_name};
+use crate::wire::{Delivery, Policy, PresenceKind, PresenceWhat, TypeDesc, ZoneOptions, check_name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub(super) struct Channel {
     pub(super) name: String,
     /// `None` while nobody has said.
     pub(super) ty: Option<TypeDesc>,
+    /// `None` while it has had no writer.
+    pub(super) delivery: Option<Delivery>,
     /// Also those that ended and are not drained yet.
     pub(super) lanes: BTreeSet<u64>,
     pub(super) readers: BTreeSet<u64>,
@@ -88,6 +90,10 @@ pub(super) struct Lane {
     pub(super) capacity: u64,
     pub(super) max_payload: u64,
     pub(super) align: u32,
+    pub(super) delivery: Delivery,
+    /// How many entries' pins its writer goes round, and those entries.
+    pub(super) pins: u32,
+    pub(super) pinning: BTreeSet<u32>,
     pub(super) state: LaneState,
     /// Its writer is gone and had published something: the first era of which nothing is missing once this lane is gone.
     pub(super) whole_without: Option<u64>,
@@ -320,8 +326,13 @@ impl Registry {
             }
             return Ok(*index);
         }
-        let channel =
-            Channel { name: name.to_owned(), ty: ty.cloned(), lanes: BTreeSet::new(), readers: BTreeSet::new() };
+        let channel = Channel {
+            name: name.to_owned(),
+            ty: ty.cloned(),
+            delivery: None,
+            lanes: BTreeSet::new(),
+            readers: BTreeSet::new(),
+        };
         check_room("channels of the zone", zone.channels.len(), 1, self.limits.channels as usize)?;
         let index = zone.channels.insert(channel).ok_or_else(lost)?;
         zone.channel_names.insert(name.to_owned(), index);
@@ -379,6 +390,7 @@ impl Registry {
         }
         if let Some(lane) = self.lanes.get_mut(&lane_number) {
             lane.entries.remove(&entry);
+            lane.pinning.remove(&entry);
             if lane.entries.is_empty() && self.has_passed(lane_number) {
                 self.drop_lane(lane_number, post);
             }

@@ -131,8 +131,13 @@ impl Broker {
             // Handled before.
             Ask::Hello { .. } => {}
             Ask::OpenWriter { zone, options, name } => registry.open_writer(owner, id, (&zone, options, name), post)?,
-            Ask::OpenLane { writer, channel, ty, capacity, max_payload } => {
-                registry.open_lane(owner, id, LaneAsked { writer, channel, ty, capacity, max_payload }, post)?;
+            Ask::OpenLane { writer, channel, ty, capacity, max_payload, delivery } => {
+                registry.open_lane(
+                    owner,
+                    id,
+                    LaneAsked { writer, channel, ty, capacity, max_payload, delivery },
+                    post,
+                )?;
             }
             Ask::LaneMapped { lane } => registry.lane_mapped(owner, id, lane, post)?,
             // Where a reader starts is its own affair: it is joined at what is oldest, and may skip.

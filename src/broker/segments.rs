@@ -5,8 +5,10 @@
 
 use super::registry::Owner;
 use crate::layout::lane::{MAX_VERSION, segment_size};
-use crate::layout::meeting::{self, OPEN_END, TAKES_NO_ERAS};
-use crate::layout::zone::{Geometry, Pace, ROW_CLOSED, ROW_FREE, ROW_OPEN, Reason};
+use crate::layout::meeting::{self, NAME_BYTES, NO_PIN, OPEN_END, TAKES_NO_ERAS};
+use crate::layout::zone::{
+    ENTRY_EVICTED, ENTRY_LANE, ENTRY_PINS, ENTRY_SYNCED, Geometry, Pace, ROW_CLOSED, ROW_FREE, ROW_OPEN, Reason,
+};
 use crate::os::mapping::{LaneMap, MeetingMap, ZoneMap};
 use crate::os::memfd::{MAX_NAME, Segment};
 use crate::os::{clock, futex, membarrier};
@@ -37,6 +39,24 @@ impl AsFd for Fd {
             Fd::Writable(segment) => segment.fd(),
             Fd::ReadOnly(fd) => fd.as_fd(),
         }
+    }
+}
+
+/// What a reader is, for the entry that it gets for a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EntryKind<'a> {
+    pub(super) takes_eras: bool,
+    pub(super) synced: bool,
+    /// The lane's writer goes round what it pins.
+    pub(super) pins: bool,
+    pub(super) name: &'a str,
+}
+
+impl EntryKind<'_> {
+    /// With the lane's number: its word in `entry_lane`.
+    fn word(&self, lane: u64) -> u64 {
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        lane & ENTRY_LANE | flag(self.pins, ENTRY_PINS) | flag(self.synced, ENTRY_SYNCED)
     }
 }
 
@@ -103,7 +123,7 @@ impl ZoneSegments {
         }
         row.pid.store(owner.pid.into(), Relaxed);
         row.start.store(owner.start, Relaxed);
-        for word in [&row.open, &row.busy, &row.permit] {
+        for word in [&row.open, &row.busy, &row.permit, &row.full, &row.wakes, &row.evictions] {
             word.store(0, Relaxed);
         }
         let (closing, rolls) = sequencer::closing(zone.header);
@@ -129,9 +149,9 @@ impl ZoneSegments {
     }
 
     /// Opens an entry for a reader of a lane that nothing was published in yet.
-    pub(super) fn enter(&self, entry: u32, lane: u64, owner: Owner, takes_eras: bool) {
-        if let Some(slot) = self.prepare_entry(entry, owner, takes_eras) {
-            floor::enter(self.zone_map.view(), slot, entry as usize, lane, 0);
+    pub(super) fn enter(&self, entry: u32, lane: u64, owner: Owner, kind: EntryKind<'_>) {
+        if let Some(slot) = self.prepare_entry(entry, owner, kind) {
+            floor::enter(self.zone_map.view(), slot, entry as usize, kind.word(lane), 0);
         }
     }
 
@@ -142,19 +162,36 @@ impl ZoneSegments {
         lane: u64,
         map: &LaneMap,
         owner: Owner,
-        takes_eras: bool,
+        kind: EntryKind<'_>,
     ) -> Result<u64, JoinError> {
-        let slot = self.prepare_entry(entry, owner, takes_eras).ok_or(JoinError::Corrupt)?;
-        floor::join(map.view(), self.zone_map.view(), slot, entry as usize, lane)
+        let slot = self.prepare_entry(entry, owner, kind).ok_or(JoinError::Corrupt)?;
+        floor::join(map.view(), self.zone_map.view(), slot, entry as usize, kind.word(lane))
     }
 
-    fn prepare_entry(&self, entry: u32, owner: Owner, takes_eras: bool) -> Option<&meeting::Entry> {
+    fn prepare_entry(&self, entry: u32, owner: Owner, kind: EntryKind<'_>) -> Option<&meeting::Entry> {
         let slot = self.meeting_map.view().entries.get(entry as usize)?;
         slot.end.store(OPEN_END, Relaxed);
         slot.pid.store(owner.pid.into(), Relaxed);
         slot.start.store(owner.start, Relaxed);
-        slot.taken.store(if takes_eras { self.generation() } else { TAKES_NO_ERAS }, Relaxed);
+        slot.taken.store(if kind.takes_eras { self.generation() } else { TAKES_NO_ERAS }, Relaxed);
+        slot.pin.store(NO_PIN, Relaxed);
+        slot.uid.store(owner.uid.into(), Relaxed);
+        for word in [&slot.messages, &slot.bytes, &slot.lost, &slot.lags, &slot.sleeps] {
+            word.store(0, Relaxed);
+        }
+        let mut name = [0; NAME_BYTES];
+        let len = kind.name.len().min(NAME_BYTES);
+        name[..len].copy_from_slice(&kind.name.as_bytes()[..len]);
+        for (word, bytes) in slot.name.iter().zip(name.chunks_exact(8)) {
+            word.store(u64::from_le_bytes(bytes.try_into().unwrap_or_default()), Relaxed);
+        }
         Some(slot)
+    }
+
+    /// Whether the reader of an entry was evicted from its lane.
+    pub(super) fn is_evicted(&self, entry: u32) -> bool {
+        let word = self.zone_map.view().entry_lane.get(entry as usize);
+        word.is_some_and(|word| word.load(Relaxed) & ENTRY_EVICTED != 0)
     }
 
     /// Closes an entry: its cursor holds nothing up any more. Its lane's writer may wait for just that.

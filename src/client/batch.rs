@@ -28,7 +28,7 @@ impl<'w> Batch<'w> {
         P::Item: NoUninit,
     {
         let bytes = bytes_of(message);
-        let claim = self.writer.claim(lane.key(), bytes.len())?;
+        let claim = self.writer.claim_in_batch(lane.key(), bytes.len())?;
         self.writer.payload_mut(lane.key(), claim).copy_from_slice(bytes);
         self.writer.push(lane.key(), claim);
         Ok(())

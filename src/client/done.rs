@@ -5,7 +5,7 @@ use super::link::Link;
 use super::waiting::{self, Deadline};
 use crate::error::{Error, Laggard, Result};
 use crate::layout::meeting::{Entry, TAKES_NO_ERAS};
-use crate::layout::zone::NO_LANE;
+use crate::layout::zone::{ENTRY_EVICTED, NO_LANE};
 use crate::ring::order;
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ fn behind(driver: &Driver, era: u64) -> impl Iterator<Item = (u32, u64)> {
     let (zone, meeting) = (driver.zone.view(), driver.meeting.view());
     let entries = zone.entry_lane.iter().zip(meeting.entries);
     entries.filter_map(move |(lane, entry): (_, &Entry)| {
-        let in_use = lane.load(order::ENTRY_SEE.get()) != NO_LANE;
+        let word = lane.load(order::ENTRY_SEE.get());
+        let in_use = word != NO_LANE && word & ENTRY_EVICTED == 0;
         let taken = entry.taken.load(order::TAKEN_SEE.get());
         let is_behind = in_use && taken != TAKES_NO_ERAS && taken < era;
         is_behind.then(|| (entry.pid.load(order::RELAXED.get()) as u32, taken))

@@ -1,5 +1,7 @@
 //! The lanes of one reader, and its place in each.
 
+mod guard;
+
 use super::link::{Link, take_fds};
 use super::waiting;
 use crate::error::{Closed, Error, Result};
@@ -13,6 +15,7 @@ use crate::ring::view::Zone;
 use crate::ring::{bell, order, recovery, sequencer};
 use crate::sync::prefetch_for_read;
 use crate::wire::{Ask, LaneInfo};
+use guard::Guard;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A message that a reader has taken: where it is, and what it is. Its lane keeps it until it is released.
@@ -53,6 +56,10 @@ pub(crate) struct LaneIn {
     last: u64,
     /// Readers with markers: the last commit that is known to be in the open era.
     pub(crate) known: u64,
+    /// Messages taken, and their bytes.
+    taken: (u64, u64),
+    /// The writer may pass this reader: `None` if it never does.
+    guard: Option<Box<Guard>>,
     /// The era at which the end of this lane was told. It stays as long as the zone keeps what is gone.
     told: Option<u64>,
 }
@@ -71,6 +78,8 @@ pub(crate) enum Next {
     Frame(Frame),
     /// Nothing ever again: the writer is gone and all was read.
     Drained,
+    /// So many messages were overwritten before they were read.
+    Lost(u64),
 }
 
 impl LaneIn {
@@ -91,16 +100,22 @@ impl LaneIn {
         let doing = || format!("mapping the lane of `{}` in channel `{}`", info.writer_name, info.channel_name);
         let map = LaneMap::new(fd.as_fd(), info.capacity, Access::ReadOnly).map_err(Error::io(doing()))?;
         let cursor = own.cursor.load(order::RELAXED.get());
-        // The mark there was seen by the broker before it told us of the lane.
+        let guard = Guard::of(&info, entry, zone)?;
+        let is_lossy = guard.as_ref().is_some_and(|guard| guard.is_lossy());
+        // The mark there was seen by the broker before it told us of the lane. (At the beginning, and in a lossy lane, the floor may have
+        // moved since: what is lost shows when the reader looks.)
         let first = starts(map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
-        let Some(Mark { reader: place, after }) = first else {
-            return Err(Error::Corrupt(format!("{}: no page mark at {cursor}", doing())));
+        let (place, after) = match first {
+            _ if cursor == 0 => (Place::default(), 0),
+            Some(Mark { reader, after }) if !is_lossy => (reader, after),
+            _ if is_lossy => (Place { position: cursor, sequence: 0 }, u64::MAX),
+            _ => return Err(Error::Corrupt(format!("{}: no page mark at {cursor}", doing()))),
         };
         let missed = if place.position == 0 { 0 } else { after };
         let page_shift = (info.capacity / PAGES).trailing_zeros();
         let mask = bell::Mask::of(bell::bit(info.lane));
         let page = cursor >> page_shift;
-        Ok(LaneIn {
+        let mut lane = LaneIn {
             info,
             map,
             entry,
@@ -116,8 +131,14 @@ impl LaneIn {
             ended: None,
             last: 0,
             known: 0,
+            taken: (0, 0),
+            guard,
             told: None,
-        })
+        };
+        if is_lossy && cursor != 0 {
+            lane.begin_at_the_floor()?;
+        }
+        Ok(lane)
     }
 
     pub(crate) fn row(&self) -> usize {
@@ -139,8 +160,16 @@ impl LaneIn {
 
     /// The next message that is committed.
     #[inline(always)]
-    pub(crate) fn next_live(&self) -> Result<Next> {
-        match self.place.peek(self.map.view(), self.info.max_payload) {
+    pub(crate) fn next_live(&mut self) -> Result<Next> {
+        if self.guard.is_some() {
+            return self.next_guarded(Self::judge_live);
+        }
+        self.judge_live(self.place.peek(self.map.view(), self.info.max_payload))
+    }
+
+    #[inline(always)]
+    fn judge_live(&self, peek: Peek) -> Result<Next> {
+        match peek {
             Peek::Frame(frame) if !frame.joint => Ok(Next::Frame(frame)),
             Peek::Frame(frame) => {
                 let committed = self.writer.version.load(order::COMMIT_SEE.get()) >= frame.version;
@@ -154,17 +183,30 @@ impl LaneIn {
                 }
             }
             Peek::Empty => Ok(self.nothing()),
+            Peek::Skip(_) => Err(self.corrupt("a head to skip what nobody holds")),
             Peek::Corrupt(what) => Err(self.corrupt(what)),
         }
     }
 
     /// The next message of the era whose cut was set.
     #[inline(always)]
-    pub(crate) fn next_sealed(&self) -> Result<Next> {
-        let Some(cut) = self.cut else { return Ok(Next::Nothing) };
-        match self.place.peek(self.map.view(), self.info.max_payload) {
+    pub(crate) fn next_sealed(&mut self) -> Result<Next> {
+        if self.cut.is_none() {
+            return Ok(Next::Nothing);
+        }
+        if self.guard.is_some() {
+            return self.next_sealed_guarded();
+        }
+        self.judge_sealed(self.place.peek(self.map.view(), self.info.max_payload))
+    }
+
+    #[inline(always)]
+    fn judge_sealed(&self, peek: Peek) -> Result<Next> {
+        let cut = self.cut.unwrap_or(0);
+        match peek {
             Peek::Frame(frame) if frame.version <= cut && self.place.position < self.end() => Ok(Next::Frame(frame)),
             Peek::Frame(_) | Peek::Empty => Ok(Next::Nothing),
+            Peek::Skip(_) => Err(self.corrupt("a head to skip what nobody holds")),
             Peek::Corrupt(what) => Err(self.corrupt(what)),
         }
     }
@@ -206,6 +248,8 @@ impl LaneIn {
         let sequence = self.place.sequence;
         self.place.pass(frame);
         self.last = frame.version;
+        self.taken.0 += 1;
+        self.taken.1 += u64::from(frame.len);
         sequence
     }
 
@@ -243,6 +287,10 @@ impl LaneIn {
     /// Goes back to the oldest message that the lane holds, and keeps it from then on; where the reader was.
     pub(crate) fn go_to_floor(&mut self) -> Result<Saved> {
         let saved = Saved { place: self.place, missed: self.missed };
+        if self.is_lossy() {
+            self.begin_at_the_floor()?;
+            return Ok(saved);
+        }
         let overrun = |_| Error::Timeout;
         let cursor = join_again(self.map.view(), &self.own).map_err(overrun)?;
         let first = starts(self.map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
@@ -265,6 +313,9 @@ impl LaneIn {
     #[inline(always)]
     pub(crate) fn release(&mut self, bells: &meeting::Header, fence: bell::Fence) {
         leave_behind(&self.own, self.place.position);
+        // Relaxed: for whoever counts, not for whoever acts.
+        self.own.messages.store(self.taken.0, order::RELAXED.get());
+        self.own.bytes.store(self.taken.1, order::RELAXED.get());
         let page = self.place.position >> self.page_shift;
         if page != self.page {
             self.page = page;
@@ -275,6 +326,9 @@ impl LaneIn {
     /// Sets the cut of the era to hand out.
     pub(crate) fn set_cut(&mut self, cut: Option<u64>) {
         self.cut = cut;
+        if let Some(guard) = &mut self.guard {
+            guard.forget();
+        }
     }
 
     /// Whether nothing of the era after `before` was gone when this reader came.
@@ -289,6 +343,9 @@ impl LaneIn {
 
     /// Goes on behind all commits up to `cut`.
     pub(crate) fn skip_to_cut(&mut self, cut: u64) -> Result<()> {
+        if self.guard.is_some() {
+            return self.skip_guarded(cut);
+        }
         let jump = starts(self.map.view(), self.place.position).take_while(|mark| mark.after <= cut).last();
         if let Some(mark) = jump {
             self.place = mark.reader;

@@ -30,7 +30,7 @@ where
     }
 
     pub(crate) fn of_batch(writer: &'w mut Writer, key: Key, len: usize) -> Result<Self> {
-        let claim = writer.claim(key, len)?;
+        let claim = writer.claim_in_batch(key, len)?;
         Ok(Loan { writer, key, claim, batch: true, payload: PhantomData })
     }
 

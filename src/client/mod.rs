@@ -32,7 +32,7 @@ pub use message::{Message, Origin};
 pub use payload::{Described, Payload, field};
 pub use reader::{Live, Reader, ReaderBuilder, Start};
 pub use watch::Watch;
-pub use writer::{HaltMode, Lane, LaneBuilder, Writer};
+pub use writer::{HaltMode, HeldUpBy, Lane, LaneBuilder, Writer};
 pub use zone::Zone;
 
 #[cfg(feature = "capi")]

@@ -77,6 +77,8 @@ pub struct Reader {
     unreleased: bool,
     /// Synced: parts of the era that was open when this reader came are missing, so the next may not be whole.
     first: bool,
+    /// There are lanes whose writers may pass this reader.
+    guarded: bool,
     /// Of the eras before this one, lanes have gone.
     whole_from: u64,
     /// Live, and handed the edges among the messages.
@@ -109,6 +111,7 @@ impl Reader {
         if let Some(died) = ended {
             lane.end_with(died);
         }
+        self.guarded |= lane.is_guarded();
         self.mask |= bell::bit(u64::from(lane.info.channel));
         let key = |lane: &LaneIn| (lane.info.channel, lane.info.row, lane.info.lane);
         let place = self.lanes.partition_point(|other| key(other) < key(&lane));
@@ -394,6 +397,7 @@ impl Reader {
                         return Ok(Some(Taken { lane: index, frame, sequence, era: 0 }));
                     }
                     Ok(Next::Nothing) => {}
+                    Ok(Next::Lost(count)) => return Err(self.lanes[index].lagged(count)),
                     Ok(Next::Drained) => return Err(self.close(index)),
                     Err(error) => {
                         self.remove(index);
@@ -452,7 +456,7 @@ impl Reader {
     #[inline]
     pub(crate) fn copy_payload(&self, taken: &Taken, buffer: &mut [u8]) -> Result<()> {
         self.check_fork()?;
-        self.lanes[taken.lane].map.copy_payload(taken.frame.payload, buffer);
+        self.lanes[taken.lane].copy_payload(&taken.frame, buffer);
         Ok(())
     }
 
@@ -460,7 +464,11 @@ impl Reader {
     #[cfg(feature = "capi")]
     #[inline(always)]
     pub(crate) fn payload_pointer(&self, taken: &Taken) -> *const u8 {
-        self.lanes[taken.lane].map.view().ring.payload(taken.frame.payload).as_ptr()
+        let lane = &self.lanes[taken.lane];
+        match lane.copy_of(&taken.frame) {
+            Some(copy) => copy.as_ptr(),
+            None => lane.map.view().ring.payload(taken.frame.payload).as_ptr(),
+        }
     }
 
     /// The message in place.
@@ -471,8 +479,12 @@ impl Reader {
         if !self.epoch.is_current() {
             return &[];
         }
-        // SAFETY: passed on to our caller.
-        unsafe { self.lanes[taken.lane].map.payload(taken.frame.payload, taken.frame.len as usize) }
+        let lane = &self.lanes[taken.lane];
+        match lane.copy_of(&taken.frame) {
+            Some(copy) => copy,
+            // SAFETY: passed on to our caller.
+            None => unsafe { lane.map.payload(taken.frame.payload, taken.frame.len as usize) },
+        }
     }
 
     /// Done with a message.

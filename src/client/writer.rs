@@ -2,8 +2,10 @@
 
 mod commit;
 mod edges;
+mod room;
 
 pub use edges::HaltMode;
+pub use room::HeldUpBy;
 
 use super::batch::Batch;
 use super::driver::Driver;
@@ -14,7 +16,7 @@ use super::reactions::Reactions;
 use super::waiting;
 use super::zone::Zone;
 use crate::error::{Error, Result};
-use crate::layout::lane::MAX_VERSION;
+use crate::layout::lane::{MAX_VERSION, max_commit};
 use crate::layout::zone::Pace;
 use crate::layout::{meeting, zone};
 use crate::os::fork::Epoch;
@@ -23,7 +25,7 @@ use crate::ring::floor::Floor;
 use crate::ring::lane;
 use crate::ring::sequencer::Races;
 use crate::ring::{bell, halt, order};
-use crate::wire::{Ask, Tell, TypeDesc};
+use crate::wire::{Ask, Delivery, Tell, TypeDesc};
 use bytemuck::NoUninit;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
@@ -91,6 +93,15 @@ struct LaneOut {
     ring: lane::Writer,
     floor: Floor,
     max_payload: u64,
+    /// The most bytes of one commit, in its frames.
+    max_commit: u64,
+    delivery: Delivery,
+    /// Readers may hold pages that the floor has passed.
+    has_pins: bool,
+    /// The last sealed cut, and where what comes after it begins.
+    open_era: (u64, u64),
+    /// Who holds this lane up, and since when.
+    held_up: Option<room::HeldSince>,
     /// The channel's bit on the live bell.
     mask: bell::Mask,
     number: u64,
@@ -108,6 +119,7 @@ pub struct LaneBuilder<'w> {
     channel: &'w str,
     capacity: u64,
     max_payload: u64,
+    delivery: Option<Delivery>,
 }
 
 impl<'w> LaneBuilder<'w> {
@@ -125,11 +137,38 @@ impl<'w> LaneBuilder<'w> {
         self
     }
 
+    /// The channel is lossy: its writers wait for nobody. A reader that is too slow loses the oldest messages, and is told how many
+    /// ([`Error::Lagged`]), or which eras ([`Error::ErasLost`]). A commit, which in a batch is all of its messages in this lane, can be as
+    /// large as a thirteenth of the capacity; larger, up to 15/16, if [`max_len`](LaneBuilder::max_len) asks for it, but then fewer readers
+    /// can read in place.
+    ///
+    /// The first writer of a channel decides; who says nothing takes what the channel has, or else reliable without eviction.
+    pub fn lossy(mut self) -> Self {
+        self.delivery = Some(Delivery { lossy: true, evict_ms: 0 });
+        self
+    }
+
+    /// The channel is reliable: a reader that is too slow holds its writers up ([`Error::Full`]). See [`LaneBuilder::lossy`].
+    pub fn reliable(mut self) -> Self {
+        self.delivery = Some(Delivery::default());
+        self
+    }
+
+    /// The channel is reliable, but a reader that holds its writers up and takes nothing for so long, while there is something for it to
+    /// take, is evicted ([`Error::Evicted`]): they go on without it. In whole milliseconds, 1 at least. The limits of a commit are those
+    /// of [`LaneBuilder::lossy`].
+    pub fn evict_after(mut self, time: Duration) -> Self {
+        let evict_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1);
+        self.delivery = Some(Delivery { lossy: false, evict_ms });
+        self
+    }
+
     /// Opens the lane for messages of `P`: a type, a slice of it, or `[u8]` for bytes. When this returns, every reader of the
     /// channel is going to see what is published.
     ///
     /// # Errors
-    /// The channel has another type; this writer has a lane there already; sizes out of range; quotas; no broker.
+    /// The channel has another type, or treats readers that are behind in another way; this writer has a lane there already; sizes out of
+    /// range; quotas; no broker.
     pub fn open<P: Payload + ?Sized>(self) -> Result<Lane<P>> {
         let key = self.open_described(P::type_desc())?;
         Ok(Lane { key, payload: PhantomData })
@@ -145,8 +184,8 @@ impl<'w> LaneBuilder<'w> {
     }
 
     pub(crate) fn open_described(self, ty: TypeDesc) -> Result<Key> {
-        let LaneBuilder { writer, channel, capacity, max_payload } = self;
-        writer.open_lane(channel, ty, capacity, max_payload)
+        let LaneBuilder { writer, channel, capacity, max_payload, delivery } = self;
+        writer.open_lane(channel, ty, capacity, max_payload, delivery)
     }
 }
 
@@ -267,13 +306,21 @@ impl Writer {
 
     /// Describes this writer's lane in a channel; the channel is made if it is not there.
     pub fn channel<'w>(&'w mut self, channel: &'w str) -> LaneBuilder<'w> {
-        LaneBuilder { writer: self, channel, capacity: 0, max_payload: 0 }
+        LaneBuilder { writer: self, channel, capacity: 0, max_payload: 0, delivery: None }
     }
 
-    fn open_lane(&mut self, channel: &str, ty: TypeDesc, capacity: u64, max_payload: u64) -> Result<Key> {
-        let ask = Ask::OpenLane { writer: self.serial, channel: channel.to_owned(), ty, capacity, max_payload };
+    fn open_lane(
+        &mut self,
+        channel: &str,
+        ty: TypeDesc,
+        capacity: u64,
+        max_payload: u64,
+        delivery: Option<Delivery>,
+    ) -> Result<Key> {
+        let ask =
+            Ask::OpenLane { writer: self.serial, channel: channel.to_owned(), ty, capacity, max_payload, delivery };
         let (told, fds) = self.link.call(ask)?;
-        let Tell::LaneMade { lane, channel: index, capacity, max_payload, align } = told else {
+        let Tell::LaneMade { lane, channel: index, capacity, max_payload, align, delivery, pins } = told else {
             return Err(unexpected("LaneMade", &told));
         };
         let [fd] = take_fds(fds)?;
@@ -285,8 +332,13 @@ impl Writer {
         self.lanes.push(LaneOut {
             map,
             ring: lane::Writer::new(capacity, u64::from(align)),
-            floor: Floor::new(lane),
+            floor: if delivery.lossy { Floor::lossy(lane) } else { Floor::new(lane) },
             max_payload,
+            max_commit: max_commit(capacity, pins),
+            delivery,
+            has_pins: pins > 0,
+            open_era: (0, 0),
+            held_up: None,
             mask: bell::Mask::of(bell::bit(u64::from(index))),
             number: lane,
             channel: channel.to_owned(),
@@ -340,7 +392,9 @@ impl Writer {
                 self.own.version.store(version, order::COMMIT.get());
                 halt::leave(&self.own);
                 self.version = version;
-                bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
+                if bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake) {
+                    commit::count(&self.own.wakes);
+                }
                 if self.left.take(bytes.len()) {
                     self.edge_if_due();
                 }

@@ -45,8 +45,11 @@ pub unsafe extern "C" fn syncline_writer_loan(
         let (data, writer) = unsafe { (out(data, ptr::null_mut(), "data")?, handle(writer, "writer")?) };
         let key = Key::from_bits(lane);
         writer.check_no_loan()?;
-        let claim =
-            if writer.in_batch { writer.writer.claim(key, len)? } else { writer.writer.claim_single(key, len)? };
+        let claim = if writer.in_batch {
+            writer.writer.claim_in_batch(key, len)?
+        } else {
+            writer.writer.claim_single(key, len)?
+        };
         writer.loan = Some((key, claim));
         *data = writer.writer.payload_mut(key, claim).as_mut_ptr().cast();
         Ok(0)
@@ -127,7 +130,7 @@ pub unsafe extern "C" fn syncline_batch_push(
         writer.check_in_batch()?;
         writer.check_no_loan()?;
         writer.check_len(key, len)?;
-        let claim = writer.writer.claim(key, len)?;
+        let claim = writer.writer.claim_in_batch(key, len)?;
         writer.writer.payload_mut(key, claim).copy_from_slice(bytes);
         writer.writer.push(key, claim);
         Ok(0)

@@ -9,7 +9,7 @@
 //!  frame at position p (8-byte aligned; for a payload aligned to more than 8, p + 16 is what is aligned)
 //!    0                    31 32                    63
 //!   +-----------------------+-----------------------+
-//!   |  length: 32           | flags: P A J          |   head; 0 = nothing here yet
+//!   |  length: 32           | flags: P A J S        |   head; 0 = nothing here yet
 //!   +-----------------------+-----------------------+
 //!   |  version: 46 of 64                            |   the commit that published this frame (padding has none)
 //!   +-----------------------+-----------------------+
@@ -35,6 +35,8 @@ pub const MAX_CAPACITY: u64 = 1 << 30;
 pub const FRAME_HEADER: u64 = 16;
 /// The largest alignment of a payload, in bytes.
 pub const MAX_ALIGN: u64 = 4096;
+/// The most pages of a ring that its writer goes round because readers hold something there: a quarter.
+pub const MAX_PINS: u32 = PAGES as u32 / 4;
 /// The highest version: 46 bits, two years at a million commits a second. A row is retired before that.
 pub const MAX_VERSION: u64 = (1 << 46) - 1;
 
@@ -64,9 +66,8 @@ pub struct Mark {
     pub sequence: AtomicU64,
     /// The version of the last commit before it: this frame's is higher.
     pub after: AtomicU64,
-    /// Zero.
-    #[cfg(not(loom))]
-    pub reserved: AtomicU64,
+    /// Where the frames before it end: at `position`, or before it, if the writer went round what a reader holds.
+    pub ends: AtomicU64,
 }
 
 /// The lane segment's size in bytes for a ring of `capacity` bytes.
@@ -74,13 +75,24 @@ pub const fn segment_size(capacity: u64) -> u64 {
     RING_OFFSET + capacity
 }
 
-/// The largest payload that a ring of `capacity` bytes with payloads aligned to `align` can always take, once drained: all
-/// but one page, the frame's header, the empty head after it, and the alignment's padding.
-pub const fn max_payload(capacity: u64, align: u64) -> u64 {
+/// The most bytes that one commit can always have in a ring of `capacity` bytes, once drained, if the writer goes round up to `pins`
+/// pinned pages.
+///
+/// A pinned page is held up to the first commit that begins after it: with a head to skip it, a page, a commit and 8 bytes. Before each
+/// there may be a gap in which the next commit does not fit: a commit and 8 bytes. Beside these there have to be room for the commit and the
+/// empty head after it, and a page, since the floor moves by pages:
+/// `pins * (page + 2 * commit + 16) + commit + 8 + page <= capacity`.
+pub const fn max_commit(capacity: u64, pins: u32) -> u64 {
+    let (pins, page) = (pins as u64, capacity / PAGES);
+    let free = capacity.saturating_sub((pins + 1) * page + 16 * pins + 8);
+    free / (2 * pins + 1) / 8 * 8
+}
+
+/// The largest payload that a ring of `capacity` bytes with payloads aligned to `align` can always take, once drained, if the writer goes
+/// round up to `pins` pinned pages: one commit, less the frame's header and the alignment's padding.
+pub const fn max_payload(capacity: u64, align: u64, pins: u32) -> u64 {
     let padding = if align > 8 { align } else { 0 };
-    let overhead = capacity / PAGES + FRAME_HEADER + 8 + padding;
-    let room = capacity.saturating_sub(overhead);
-    room / 8 * 8
+    max_commit(capacity, pins).saturating_sub(FRAME_HEADER + padding) / 8 * 8
 }
 
 #[cfg(loom)]
@@ -88,7 +100,7 @@ impl Header {
     /// A zeroed header for a model.
     pub fn zeroed() -> Self {
         use super::word;
-        let mark = |_| Mark { position: word(), sequence: word(), after: word() };
+        let mark = |_| Mark { position: word(), sequence: word(), after: word(), ends: word() };
         Header { preamble: Preamble, floor: Line(word()), marks: std::array::from_fn(mark) }
     }
 }

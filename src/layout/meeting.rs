@@ -17,6 +17,11 @@ pub const OPEN_END: u64 = u64::MAX;
 /// `Entry::taken` of a reader that does not take eras.
 pub const TAKES_NO_ERAS: u64 = u64::MAX;
 
+/// `Entry::pin` of a reader that holds nothing.
+pub const NO_PIN: u64 = u64::MAX;
+/// Bytes of a reader's name in its entry.
+pub const NAME_BYTES: usize = 24;
+
 /// The head of the meeting segment.
 #[repr(C, align(128))]
 pub struct Header {
@@ -60,6 +65,23 @@ pub struct Entry {
     /// The last era that the reader has done with; [`TAKES_NO_ERAS`] for a live one without markers. Stored by the reader (by the broker
     /// while it joins), read by whoever waits until all have done with an era.
     pub taken: AtomicU64,
+    /// [`NO_PIN`], or a position: the page that it is in is being read in place. Stored by a reader whose pins count, loaded by the lane's
+    /// writer before it overwrites that page.
+    pub pin: AtomicU64,
+    /// The reader's user id. Broker only.
+    pub uid: AtomicU64,
+    /// The beginning of the reader's name; zeros after it. Broker only.
+    pub name: [AtomicU64; NAME_BYTES / 8],
+    /// Messages that it has taken. Stored by the reader.
+    pub messages: AtomicU64,
+    /// Bytes of these. Stored by the reader.
+    pub bytes: AtomicU64,
+    /// Messages that were overwritten before it came to them. Stored by the reader.
+    pub lost: AtomicU64,
+    /// How often that happened. Stored by the reader.
+    pub lags: AtomicU64,
+    /// How often the reader went to sleep, in all its lanes. Stored by the reader.
+    pub sleeps: AtomicU64,
 }
 
 /// Size of the segment, in bytes, for `entries` entries.
@@ -94,7 +116,10 @@ impl Entry {
     /// An entry for a model: at position 0, its lane open.
     pub fn open() -> Self {
         let word = AtomicU64::new;
-        Entry { cursor: word(0), end: word(OPEN_END), pid: word(0), start: word(0), taken: word(0) }
+        let [pid, start, taken, uid, messages, bytes, lost, lags, sleeps] = std::array::from_fn(|_| word(0));
+        let name = std::array::from_fn(|_| word(0));
+        let (cursor, end, pin) = (word(0), word(OPEN_END), word(NO_PIN));
+        Entry { cursor, end, pid, start, taken, pin, uid, name, messages, bytes, lost, lags, sleeps }
     }
 }
 
@@ -107,6 +132,8 @@ const _: () = {
     assert!(offset_of!(Header, done) == 512);
     assert!(size_of::<Header>() == 640);
     assert!(offset_of!(Entry, taken) == 32);
+    assert!(offset_of!(Entry, pin) == 40);
+    assert!(offset_of!(Entry, messages) == 80);
     assert!(size_of::<Bell>() == 16);
     assert!(size_of::<Entry>() == 128);
 };

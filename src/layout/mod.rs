@@ -19,7 +19,7 @@ use crate::sync::AtomicU64;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SYNCLINE");
 
 /// The version of everything in `layout`; raised with any change.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Bytes of one page of memory; segments are made of whole pages.
 pub const PAGE: u64 = 4096;

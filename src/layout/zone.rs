@@ -15,6 +15,8 @@
 //!   | begun | time | tag low | tag high | cut[0] | cut[1] | ...
 //!   +-------+------+---------+----------+------------------------- - -
 //!
+//!  entry_lane of entry n:  pins:1 | synced:1 | evicted:1 | 0:13 | lane:48
+//!
 //!  each of them begins with lap:16; the lap of era n = (n / E + 1) mod 2^16, so that zeroed slots belong to no first lap
 //!   begun   lap:16 | 0:20 | tagged:1 | reason:5 | proposer:11 | rows:11      decided first
 //!   time    lap:16 | time:48                      microseconds of the monotonic clock
@@ -39,6 +41,14 @@ pub const MAX_WRITERS: u32 = 1024;
 pub const MAX_ENTRIES: u32 = 65_536;
 /// `entry_lane` of an entry that is not in use.
 pub const NO_LANE: u64 = 0;
+/// In a word of `entry_lane`: the lane's writer goes round what this reader pins. Set by the broker.
+pub const ENTRY_PINS: u64 = 1 << 63;
+/// In a word of `entry_lane`: this reader takes whole eras. Set by the broker.
+pub const ENTRY_SYNCED: u64 = 1 << 62;
+/// In a word of `entry_lane`: the lane's writer waits for this reader no longer. Set by the writer.
+pub const ENTRY_EVICTED: u64 = 1 << 61;
+/// In a word of `entry_lane`: the lane's number.
+pub const ENTRY_LANE: u64 = ENTRY_EVICTED - 1;
 
 /// The head of the zone segment; see the diagram of this module. Each word has its own pair of lines, but for those of `control`.
 #[repr(C, align(128))]
@@ -87,10 +97,10 @@ pub struct Control {
 /// One writer's row.
 ///
 /// ```text
-///  0         8      16     24       32       40    64      72    80      88       96          128
-///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+
-///  | version | open | busy | permit | rolled | tag | state | pid | start | joined | inherited |
-///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+
+///  0         8      16     24       32       40    64      72    80      88       96          104    112     120
+///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+------+-------+-----------+
+///  | version | open | busy | permit | rolled | tag | state | pid | start | joined | inherited | full | wakes | evictions |
+///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+------+-------+-----------+
 /// ```
 #[repr(C, align(128))]
 pub struct Row {
@@ -125,6 +135,12 @@ pub struct Row {
     /// Lockstep: the version that this writer goes on counting from: what it did not commit itself, and gives no permit for. Stored by the
     /// broker before `state`.
     pub inherited: AtomicU64,
+    /// How often this writer found no room. Stored by it; cleared by the broker.
+    pub full: AtomicU64,
+    /// How often this writer woke somebody. Stored by it; cleared by the broker.
+    pub wakes: AtomicU64,
+    /// How many readers this writer has evicted. Stored by it; cleared by the broker.
+    pub evictions: AtomicU64,
 }
 
 /// `Row::state`: nobody has it.
@@ -280,9 +296,9 @@ impl Row {
     /// A zeroed row for a model.
     pub fn zeroed() -> Self {
         use super::word;
-        let [version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited] =
+        let [version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited, full, wakes, evictions] =
             std::array::from_fn(|_| word());
-        Row { version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited }
+        Row { version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited, full, wakes, evictions }
     }
 }
 

@@ -295,6 +295,11 @@ impl ZoneMap {
         self.view().rows.get(row as usize).map(|row| Shared::new(&self.region, row))
     }
 
+    /// The word that says which lane a reader entry is for, if there are as many.
+    pub fn entry_lane(&self, entry: u32) -> Option<Shared<AtomicU64>> {
+        self.view().entry_lane.get(entry as usize).map(|word| Shared::new(&self.region, word))
+    }
+
     /// Whether the caller is the process that made this map, and not a forked child of it.
     #[inline(always)]
     pub fn is_current(&self) -> bool {

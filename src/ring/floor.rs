@@ -20,47 +20,90 @@
 //! A joined reader only moves its cursor forward (release, after its last look at what it leaves), the writer loads it
 //! (acquire, before it overwrites that).
 
+mod holes;
+
 use super::order::{
     CURSOR_SEE, CURSOR_SET, ENTRY_SEE, ENTRY_SET, FLOOR_FENCE, FLOOR_SET, JOIN_FENCE, RELAXED, ROSTER_RAISE, ROSTER_SEE,
 };
 use super::view::{Lane, Meeting, Zone};
-use crate::layout::lane::{MARKS, PAGES};
+use crate::layout::lane::{MARKS, MAX_PINS, PAGES};
 use crate::layout::meeting::Entry;
-use crate::layout::zone::NO_LANE;
+use crate::layout::zone::{ENTRY_EVICTED, ENTRY_LANE, ENTRY_PINS, ENTRY_SYNCED, NO_LANE};
+use holes::Hole;
 
 /// How often a joining reader follows a floor that moves under it before it gives up.
 const JOIN_TRIES: u32 = 10_000;
 /// How often the writer looks again when readers join behind its candidate.
 const ADVANCE_TRIES: u32 = 4;
 /// The highest position that is believed: centuries of traffic, and far from overflow.
-const MAX_POSITION: u64 = 1 << 62;
+pub(super) const MAX_POSITION: u64 = 1 << 62;
 
 /// The writer's private half of a lane's floor.
 #[derive(Debug)]
 pub struct Floor {
     /// The lane's number, as in `entry_lane`.
     lane: u64,
+    /// Readers hold nothing up: only what they pin stays.
+    lossy: bool,
     /// The floor that the writer acts on.
     floor: u64,
     /// The roster at the last look.
     roster: u64,
     /// The reader entries of this lane, as of `roster`.
-    entries: Vec<u32>,
+    entries: Vec<Listed>,
+    /// What the writer goes round.
+    holes: Vec<Hole>,
     /// How often a reader that joined meanwhile made the writer take its candidate back.
     taken_back: u64,
 }
 
-/// The floor can not move far enough: the slowest reader's cursor is here.
+/// A reader's entry, as the roster has it.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    index: u32,
+    /// What it pins is gone round.
+    pins: bool,
+    synced: bool,
+    evicted: bool,
+}
+
+/// The floor can not move far enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldUp {
-    /// That cursor.
+    /// The slowest reader's cursor.
     pub cursor: u64,
+    /// That reader's entry; `None`: it is no reader that holds the floor up.
+    pub entry: Option<u32>,
+    /// That reader takes whole eras.
+    pub synced: bool,
+}
+
+/// Where the next commit fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Where it begins: the tail, or behind what readers hold there.
+    pub start: u64,
+    /// Nothing may be written at or after this position.
+    pub limit: u64,
 }
 
 impl Floor {
-    /// The floor of a fresh lane.
+    /// The floor of a fresh lane, whose readers hold their writer up.
     pub fn new(lane: u64) -> Self {
-        Floor { lane, floor: 0, roster: u64::MAX, entries: Vec::new(), taken_back: 0 }
+        Floor {
+            lane,
+            lossy: false,
+            floor: 0,
+            roster: u64::MAX,
+            entries: Vec::new(),
+            holes: Vec::with_capacity(MAX_PINS as usize),
+            taken_back: 0,
+        }
+    }
+
+    /// The floor of a fresh lane that passes its readers.
+    pub fn lossy(lane: u64) -> Self {
+        Floor { lossy: true, ..Floor::new(lane) }
     }
 
     /// The floor that the writer acts on.
@@ -74,7 +117,8 @@ impl Floor {
     }
 
     /// Moves the floor to the first mark at or after `wanted`, if the readers have left what is before it; `tail` is the end
-    /// of what is committed. On success, and if the floor is there already, the writer may write below it plus the capacity.
+    /// of what is committed. On success, and if the floor is there already, the writer may write below it plus the capacity, but for what
+    /// is held there: see [`Floor::room`].
     #[cold]
     pub fn advance(
         &mut self,
@@ -87,23 +131,59 @@ impl Floor {
         if self.floor >= wanted {
             return Ok(self.floor);
         }
-        let mut cursor = tail;
+        let mut slowest = HeldUp { cursor: tail, entry: None, synced: false };
         for _ in 0..ADVANCE_TRIES {
             self.look_up(zone);
-            cursor = self.slowest(meeting, tail);
-            let Some(candidate) = self.mark_between(lane, wanted, cursor.min(tail)) else { break };
+            slowest = self.slowest(meeting, tail);
+            let Some(candidate) = self.mark_between(lane, wanted, slowest.cursor.min(tail)) else { break };
             lane.header.floor.0.store(candidate, FLOOR_SET.get());
             FLOOR_FENCE.fence();
             self.look_up(zone);
-            cursor = self.slowest(meeting, tail);
-            if cursor >= candidate {
+            slowest = self.slowest(meeting, tail);
+            if slowest.cursor >= candidate {
+                self.find_holes(lane, meeting, candidate);
                 self.floor = candidate;
                 return Ok(candidate);
             }
             lane.header.floor.0.store(self.floor, FLOOR_SET.get());
             self.taken_back += 1;
         }
-        Err(HeldUp { cursor })
+        Err(slowest)
+    }
+
+    /// Whether the floor could reach `wanted` if all readers were at `most`.
+    pub fn could_reach(&self, lane: Lane<'_>, wanted: u64, most: u64) -> bool {
+        self.floor >= wanted || self.mark_between(lane, wanted, most).is_some()
+    }
+
+    /// Who is furthest behind of those that are waited for; nobody and `tail` if there is none.
+    pub fn held_up(&self, zone: Zone<'_>, meeting: Meeting<'_>, tail: u64) -> HeldUp {
+        // The entries as of the last look, less those that are gone.
+        let is_listed = |listed: &&Listed| {
+            let word = zone.entry_lane.get(listed.index as usize).map_or(NO_LANE, |word| word.load(ENTRY_SEE.get()));
+            word & ENTRY_LANE == self.lane && word & ENTRY_EVICTED == 0
+        };
+        let entries = self.entries.iter().filter(is_listed).copied().collect();
+        Floor { entries, holes: Vec::new(), ..*self }.slowest(meeting, tail)
+    }
+
+    /// Whether a reader that is waited for takes whole eras.
+    pub fn waits_for_eras(&self) -> bool {
+        !self.lossy && self.entries.iter().any(|listed| listed.synced && !listed.evicted)
+    }
+
+    /// Waits for this reader no longer: its cursor holds nothing up any more, only what it has pinned stays. False: it is gone, or was
+    /// evicted already.
+    #[cold]
+    pub fn evict(&mut self, zone: Zone<'_>, entry: u32) -> bool {
+        let Some(word) = zone.entry_lane.get(entry as usize) else { return false };
+        // Relaxed: ordered before anything is overwritten by the floor's fence.
+        let listed = word.load(RELAXED.get());
+        let evicted = listed & ENTRY_LANE == self.lane
+            && listed & ENTRY_EVICTED == 0
+            && word.compare_exchange(listed, listed | ENTRY_EVICTED, RELAXED.get(), RELAXED.get()).is_ok();
+        self.roster = u64::MAX;
+        evicted
     }
 
     /// The first mark after the floor that is at or after `wanted`, unless it is after `most`.
@@ -121,19 +201,34 @@ impl Floor {
         if roster != self.roster {
             self.roster = roster;
             self.entries.clear();
-            for (entry, lane) in zone.entry_lane.iter().enumerate() {
-                if lane.load(ENTRY_SEE.get()) == self.lane {
-                    self.entries.push(entry as u32);
+            for (index, word) in zone.entry_lane.iter().enumerate() {
+                let word = word.load(ENTRY_SEE.get());
+                if word & ENTRY_LANE == self.lane {
+                    self.entries.push(Listed {
+                        index: index as u32,
+                        pins: word & ENTRY_PINS != 0,
+                        synced: word & ENTRY_SYNCED != 0,
+                        evicted: word & ENTRY_EVICTED != 0,
+                    });
                 }
             }
         }
     }
 
-    /// The least cursor of a joined reader; `tail` if there is none.
-    fn slowest(&self, meeting: Meeting<'_>, tail: u64) -> u64 {
-        let cursors = self.entries.iter().filter_map(|&entry| meeting.entries.get(entry as usize));
-        let joined = cursors.map(|entry| entry.cursor.load(CURSOR_SEE.get())).filter(|&cursor| cursor >= self.floor);
-        joined.fold(tail, u64::min)
+    /// The joined reader with the least cursor that is waited for; nobody and `tail` if there is none.
+    fn slowest(&self, meeting: Meeting<'_>, tail: u64) -> HeldUp {
+        let mut slowest = HeldUp { cursor: tail, entry: None, synced: false };
+        if self.lossy {
+            return slowest;
+        }
+        for listed in self.entries.iter().filter(|listed| !listed.evicted) {
+            let Some(entry) = meeting.entries.get(listed.index as usize) else { continue };
+            let cursor = entry.cursor.load(CURSOR_SEE.get());
+            if cursor >= self.floor && cursor < slowest.cursor {
+                slowest = HeldUp { cursor, entry: Some(listed.index), synced: listed.synced };
+            }
+        }
+        slowest
     }
 }
 
@@ -183,6 +278,7 @@ fn follow(lane: Lane<'_>, mut show: impl FnMut(u64)) -> Result<u64, JoinError> {
 }
 
 /// Puts a reader's entry on the roster at `cursor`. On its own this is enough for a lane whose writer does not publish yet.
+/// `lane_number`: with the entry's flags.
 pub fn enter(zone: Zone<'_>, entry: &Entry, index: usize, lane_number: u64, cursor: u64) {
     entry.cursor.store(cursor, RELAXED.get());
     if let Some(lane) = zone.entry_lane.get(index) {

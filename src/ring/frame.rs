@@ -6,6 +6,7 @@ const LENGTH: u64 = 0xffff_ffff;
 const PRESENT: u64 = 1 << 32;
 const PADDING: u64 = 1 << 33;
 const JOINT: u64 = 1 << 34;
+const SKIP: u64 = 1 << 35;
 
 /// The word of a place where nothing has been published yet.
 pub const EMPTY: u64 = 0;
@@ -20,6 +21,12 @@ pub const fn message(len: u32) -> u64 {
 #[inline(always)]
 pub const fn padding(len: u32) -> u64 {
     PRESENT | PADDING | len as u64
+}
+
+/// The head before what the writer goes round: the next head is `8 + len` bytes further on, and there may be nothing yet.
+#[inline(always)]
+pub const fn skip(len: u32) -> u64 {
+    PRESENT | SKIP | len as u64
 }
 
 /// The same head, as the first of a lane in a batch over several lanes: valid once the row's version has reached the frame's.
@@ -38,8 +45,13 @@ pub enum Head {
         /// Payload bytes.
         len: u32,
     },
-    /// Bytes to skip after this head.
+    /// Bytes to pass over after this head, to the message that comes with it.
     Padding {
+        /// How many; a multiple of 8.
+        len: u32,
+    },
+    /// Bytes to pass over after this head, to wherever the writer has gone on or will.
+    Skip {
         /// How many; a multiple of 8.
         len: u32,
     },
@@ -55,6 +67,7 @@ pub const fn decode(word: u64) -> (Head, bool) {
     let head = match word & !LENGTH & !JOINT {
         PRESENT => Head::Message { len },
         flags if flags == PRESENT | PADDING && len.is_multiple_of(8) => Head::Padding { len },
+        flags if flags == PRESENT | SKIP && len.is_multiple_of(8) && !joint => Head::Skip { len },
         0 if word == EMPTY => Head::Empty,
         _ => Head::Corrupt,
     };
@@ -79,12 +92,14 @@ mod tests {
             assert_eq!(decode(joint(message(len))), (Head::Message { len }, true));
         }
         assert_eq!(decode(joint(padding(16))), (Head::Padding { len: 16 }, true));
+        assert_eq!(decode(skip(4096)), (Head::Skip { len: 4096 }, false));
         assert_eq!(decode(EMPTY), (Head::Empty, false));
     }
 
     #[test]
     fn what_no_writer_makes_is_corrupt() {
-        for word in [1, u64::MAX, 1 << 35, JOINT, PADDING, padding(4), PRESENT | 1 << 63] {
+        for word in [1, u64::MAX, SKIP, 1 << 36, JOINT, PADDING, padding(4), skip(4), joint(skip(8)), PRESENT | 1 << 63]
+        {
             assert_eq!(decode(word).0, Head::Corrupt, "{word:#x}");
         }
     }

@@ -73,8 +73,9 @@ impl Claim {
         Claim { len: len.min(self.len), ..self }
     }
 
+    /// Position after the frame.
     #[inline(always)]
-    fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.head + frame::size(self.len)
     }
 }
@@ -108,6 +109,16 @@ impl Writer {
     /// Sequence number of the next message committed, from 0.
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Position after the last frame of the open batch, or after the last committed one.
+    pub fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// Nothing may be written at or after this position without more room.
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// Whether frames wait for the commit.
@@ -220,20 +231,34 @@ impl Writer {
         self.sequence += self.pending_count;
         self.pending_count = 0;
         if entered {
-            self.mark(lane, first_page, version);
+            self.mark(lane, first_page, version, self.tail);
         }
     }
 
-    /// Marks the pages from `first` to the tail's: their first frame will be at the tail.
+    /// Marks the pages from `first` to the tail's: their first frame will be at the tail. What comes before ends at `ends`.
     #[cold]
-    fn mark(&mut self, lane: Lane<'_>, first: u64, version: u64) {
+    fn mark(&mut self, lane: Lane<'_>, first: u64, version: u64, ends: u64) {
         for page in first..=self.tail >> self.page_shift {
             let mark = &lane.header.marks[page as usize % MARKS];
             mark.sequence.store(self.sequence, RELAXED.get());
             mark.after.store(version, RELAXED.get());
+            mark.ends.store(ends, RELAXED.get());
             mark.position.store(self.tail, MARK_SET.get());
         }
         self.set_easy();
+    }
+
+    /// Goes on at `position`, round what readers hold between here and there. There must be room for a head there. `version`: of the last
+    /// commit. Not during a batch.
+    #[cold]
+    pub fn skip_to(&mut self, lane: Lane<'_>, position: u64, version: u64) {
+        debug_assert!(!self.is_pending() && position >= self.tail + 8);
+        let from = self.tail;
+        lane.ring.word(position).store(EMPTY, RELAXED.get());
+        lane.ring.word(from).store(frame::skip((position - from - 8) as u32), FRAME_SHOW.get());
+        self.tail = position;
+        self.pending = position;
+        self.mark(lane, (from >> self.page_shift) + 1, version, from + 8);
     }
 
     /// Where the next commit begins: what [`Writer::go_back`] can go back to.
@@ -288,12 +313,14 @@ pub enum Peek {
     Empty,
     /// A message.
     Frame(Frame),
+    /// Nothing here: the writer has gone on at this position.
+    Skip(u64),
     /// What no sound writer makes; the text says what.
     Corrupt(&'static str),
 }
 
 /// A reader's private place in a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reader {
     /// Where the next head is.
     pub position: u64,
@@ -328,9 +355,18 @@ impl Reader {
                 let next = position + frame::size(len);
                 Peek::Frame(Frame { payload: position + FRAME_HEADER, len, joint, version, next })
             }
-            Head::Message { .. } => Peek::Corrupt("message over the lane's limit"),
+            Head::Skip { len } if u64::from(len) + 8 <= lane.ring.capacity() => {
+                Peek::Skip(position + 8 + u64::from(len))
+            }
+            Head::Message { .. } | Head::Skip { .. } => Peek::Corrupt("message over the lane's limit"),
             Head::Padding { .. } | Head::Corrupt => Peek::Corrupt("head with unknown flags"),
         }
+    }
+
+    /// Goes on where the writer has, after [`Peek::Skip`].
+    #[inline(always)]
+    pub fn go_on_at(&mut self, position: u64) {
+        self.position = position;
     }
 
     /// Goes on behind `frame`.
@@ -343,12 +379,28 @@ impl Reader {
 }
 
 /// A page's mark, checked: where its first frame is, that one's sequence number, and the version of the commit before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
     /// The reader's place.
     pub reader: Reader,
     /// The version of the last commit before.
     pub after: u64,
+}
+
+/// Where, from `floor` on, the first frame is that was committed after `cut`; the end of what is committed, if there is none. For the lane's
+/// own writer, or of a lane whose writer runs no more.
+pub fn first_after(lane: Lane<'_>, floor: u64, cut: u64, max_payload: u64) -> u64 {
+    let marks = starts(lane, floor).take_while(|mark| mark.after <= cut);
+    let mut reader = marks.last().map_or(Reader { position: floor, sequence: 0 }, |mark| mark.reader);
+    let most = reader.position + lane.ring.capacity();
+    while reader.position < most {
+        match reader.peek(lane, max_payload) {
+            Peek::Frame(frame) if frame.version <= cut => reader.pass(&frame),
+            Peek::Skip(position) => reader.go_on_at(position),
+            _ => break,
+        }
+    }
+    reader.position
 }
 
 /// The oldest place that a reader may start from, given that its entry keeps the floor at or below `cursor`; then each later

@@ -9,6 +9,7 @@ pub mod bell;
 pub mod floor;
 pub mod frame;
 pub mod halt;
+pub mod hold;
 pub mod lane;
 pub mod lockstep;
 pub mod order;

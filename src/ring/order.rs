@@ -116,6 +116,14 @@ sites! {
     CURSOR_SET: store Release;
     /// The writer takes a cursor before it overwrites what is behind it. Pairs with [`CURSOR_SET`].
     CURSOR_SEE: load Acquire;
+    /// A reader's pin: its reads of the page that it held before are over. Pairs with [`PIN_SEE`].
+    PIN_SET: store Release;
+    /// A reader, between its pin and its second look at the floor. Pairs with [`FLOOR_FENCE`].
+    PIN_FENCE: fence SeqCst;
+    /// The writer takes a pin, before it overwrites what is not held any more. Pairs with [`PIN_SET`].
+    PIN_SEE: load Acquire;
+    /// A reader that holds nothing, between what it has read or copied and its second look at the floor. Pairs with [`FLOOR_FENCE`].
+    COPY_FENCE: fence Acquire;
 
     // ---- sequencer ----
     /// The flip: publishes that the era is decided. Pairs with [`GENERATION_SEE`].

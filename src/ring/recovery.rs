@@ -31,7 +31,15 @@ pub fn finish(row: &Row, lanes: &[(Lane<'_>, u64)], most: u64) -> Finished {
     for &(lane, max_payload) in lanes {
         let mut reader = last_start(lane, most);
         let limit = reader.position + lane.ring.capacity();
-        while let Peek::Frame(frame) = reader.peek(lane, max_payload) {
+        loop {
+            let frame = match reader.peek(lane, max_payload) {
+                Peek::Frame(frame) => frame,
+                Peek::Skip(position) if position <= limit => {
+                    reader.go_on_at(position);
+                    continue;
+                }
+                _ => break,
+            };
             if frame.joint && frame.version > version {
                 finished.buried = true;
                 break;

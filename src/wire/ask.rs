@@ -44,6 +44,17 @@ record! {
 }
 
 record! {
+    /// What the writers of a channel do when a reader is behind.
+    #[derive(Copy, Default)]
+    pub struct Delivery {
+        /// They pass it: it loses what it has not read in time, and is told how much. Else they wait for it, or say that there is no room.
+        pub lossy: bool,
+        /// They evict a reader that holds them up and takes nothing for so long, in milliseconds; 0: never. Not if lossy.
+        pub evict_ms: u32,
+    }
+}
+
+record! {
     /// A channel that a reader subscribes to.
     pub struct Wanted {
         /// Its name.
@@ -86,6 +97,8 @@ messages! {
             capacity: u64,
             /// The largest payload in bytes; 0: the largest that the ring takes.
             max_payload: u64,
+            /// What the channel's writers do when a reader is behind; `None`: what the channel has, or else the default.
+            delivery: Option<Delivery>,
         },
         /// The client has mapped its lane writable: the broker seals it and gives it to the readers that are there. Answered by
         /// [`LaneOpen`](super::Tell::LaneOpen): what is published from then on, none of them misses.

@@ -1,6 +1,6 @@
 //! What there is, zone by zone: for tools.
 
-use super::ask::Policy;
+use super::ask::{Delivery, Policy};
 use super::codec::{Wire, record};
 use super::types::TypeDesc;
 use crate::layout::zone::Geometry;
@@ -65,6 +65,8 @@ record! {
         pub name: String,
         /// What it carries; `None` while nobody has said.
         pub ty: Option<TypeDesc>,
+        /// What its writers do when a reader is behind; `None` while it has had none.
+        pub delivery: Option<Delivery>,
         /// How many readers subscribe to it.
         pub readers: u32,
     }
@@ -111,6 +113,8 @@ record! {
         pub max_payload: u64,
         /// How many readers have it.
         pub readers: u32,
+        /// How many of them can read in place though the writer passes them.
+        pub pins: u32,
         /// Its writer is gone.
         pub ended: bool,
         /// Its writer is gone, and new readers still get it.
@@ -135,6 +139,8 @@ record! {
         pub channels: Vec<u32>,
         /// How many lanes it has.
         pub lanes: u32,
+        /// From how many lanes it was evicted.
+        pub evicted: u32,
         /// The last era that it has done with; `None`: it takes no eras.
         pub taken: Option<u64>,
     }

@@ -28,7 +28,7 @@ mod tell;
 mod tests;
 mod types;
 
-pub use ask::{Ask, Policy, Wanted, ZoneOptions};
+pub use ask::{Ask, Delivery, Policy, Wanted, ZoneOptions};
 pub use codec::DecodeError;
 pub use listing::{ChannelInfo, EdgeInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
 pub use tell::{LaneInfo, Presence, PresenceKind, PresenceWhat, Tell};
@@ -37,7 +37,7 @@ pub use types::{Field, MAX_FIELDS, MAX_NAME, Scalar, TypeDesc, check_name};
 use codec::{Input, Wire};
 
 /// The version of this protocol; raised with any change of it.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Client to broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

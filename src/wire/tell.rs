@@ -1,6 +1,6 @@
 //! Broker to client.
 
-use super::ask::Policy;
+use super::ask::{Delivery, Policy};
 use super::codec::{choice, messages, record};
 use super::listing::ZoneInfo;
 use super::types::TypeDesc;
@@ -27,6 +27,8 @@ record! {
         pub max_payload: u64,
         /// Alignment of its payloads.
         pub align: u32,
+        /// What its writer does when a reader is behind.
+        pub delivery: Delivery,
         /// Its writer's serial.
         pub serial: u64,
         /// What it carries.
@@ -126,6 +128,10 @@ messages! {
             max_payload: u64,
             /// Alignment of its payloads.
             align: u32,
+            /// What its writer does when a reader is behind.
+            delivery: Delivery,
+            /// How many readers' pins its writer goes round.
+            pins: u32,
         },
         /// The lane may be published into.
         LaneOpen = 6 {

@@ -1,6 +1,7 @@
 //! Any requests in any order, of clients that guess numbers: nothing panics, and the dead leave nothing.
 
 use super::*;
+use crate::wire::Delivery;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -24,10 +25,19 @@ fn ask() -> impl Strategy<Value = Ask> {
     };
     let wanted = (name(), prop::option::of(ty())).prop_map(|(channel, ty)| Wanted { channel, ty });
     let capacity = prop::sample::select(vec![0, 4096, 1 << 21, u64::MAX]);
+    let delivery = (any::<bool>(), 0..2u32).prop_map(|(lossy, evict_ms)| Delivery { lossy, evict_ms });
+    let delivery = prop::option::of(delivery);
     prop_oneof![
         (name(), options(), name()).prop_map(|(zone, options, name)| Ask::OpenWriter { zone, options, name }),
-        (number(), name(), ty(), capacity, prop::sample::select(vec![0, 64, u64::MAX])).prop_map(
-            |(writer, channel, ty, capacity, max_payload)| Ask::OpenLane { writer, channel, ty, capacity, max_payload }
+        (number(), name(), ty(), capacity, prop::sample::select(vec![0, 64, u64::MAX]), delivery).prop_map(
+            |(writer, channel, ty, capacity, max_payload, delivery)| Ask::OpenLane {
+                writer,
+                channel,
+                ty,
+                capacity,
+                max_payload,
+                delivery
+            }
         ),
         number().prop_map(|lane| Ask::LaneMapped { lane }),
         (name(), options(), vec(wanted, 0..4), any::<bool>()).prop_map(|(zone, options, channels, must_exist)| {

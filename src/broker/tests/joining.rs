@@ -91,7 +91,14 @@ fn a_large_lane_is_made_while_others_are_served() {
         let writer = client.writer("z");
         let ty = TypeDesc::bytes();
         let capacity = 256 << 20;
-        let ask = Ask::OpenLane { writer: writer.serial, channel: "large".to_owned(), ty, capacity, max_payload: 0 };
+        let ask = Ask::OpenLane {
+            writer: writer.serial,
+            channel: "large".to_owned(),
+            ty,
+            capacity,
+            max_payload: 0,
+            delivery: None,
+        };
         let large = client.send(ask.clone());
         client.done(Ask::Sync);
         let was_later = client.others.is_empty();
@@ -107,7 +114,7 @@ fn a_large_lane_is_made_while_others_are_served() {
         // A writer that leaves in the middle leaves nothing behind.
         let second = client.writer("z");
         let Ask::OpenLane { channel, ty, .. } = ask else { panic!() };
-        client.send(Ask::OpenLane { writer: second.serial, channel, ty, capacity, max_payload: 0 });
+        client.send(Ask::OpenLane { writer: second.serial, channel, ty, capacity, max_payload: 0, delivery: None });
         client.done(Ask::CloseWriter { writer: second.serial });
         client.done(Ask::CloseWriter { writer: writer.serial });
         place.until("everything is given back", |stats| stats.bytes == 0 && stats.lanes == 0);

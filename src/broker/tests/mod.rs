@@ -369,7 +369,14 @@ fn open_writer(zone: &str) -> Ask {
 
 fn open_lane(writer: &Writer, channel: &str) -> Ask {
     let ty = TypeDesc::bytes();
-    Ask::OpenLane { writer: writer.serial, channel: channel.to_owned(), ty, capacity: 4096, max_payload: 0 }
+    Ask::OpenLane {
+        writer: writer.serial,
+        channel: channel.to_owned(),
+        ty,
+        capacity: 4096,
+        max_payload: 0,
+        delivery: None,
+    }
 }
 
 fn open_reader(zone: &str, channels: &[&str]) -> Ask {

@@ -9,7 +9,14 @@ fn pose() -> TypeDesc {
 }
 
 fn lane_of(writer: &Writer, channel: &str, ty: TypeDesc) -> Ask {
-    Ask::OpenLane { writer: writer.serial, channel: channel.to_owned(), ty, capacity: 4096, max_payload: 0 }
+    Ask::OpenLane {
+        writer: writer.serial,
+        channel: channel.to_owned(),
+        ty,
+        capacity: 4096,
+        max_payload: 0,
+        delivery: None,
+    }
 }
 
 fn reader_of(ty: TypeDesc) -> Ask {
@@ -122,6 +129,7 @@ fn names_and_numbers_are_checked() {
             ty: TypeDesc::bytes(),
             capacity: u64::MAX,
             max_payload: 0,
+            delivery: None,
         };
         assert_eq!(code(client.refused(too_large)), Code::TooLarge);
         // What others have opened is not there for this client.
@@ -200,6 +208,7 @@ fn quotas_are_answers() {
             ty: TypeDesc::bytes(),
             capacity,
             max_payload: 0,
+            delivery: None,
         };
         assert_eq!(client.refused(large(2 << 20)).0, Code::TooLarge);
         place.until("as far as it goes", |stats| stats.bytes < 3 << 20);
@@ -237,6 +246,7 @@ fn entries_run_out_for_both_sides() {
             ty: TypeDesc::bytes(),
             capacity: 4096,
             max_payload: 0,
+            delivery: None,
         };
         let mapped = |client: &mut Client, channel| {
             let (Tell::LaneMade { lane, .. }, _) = client.call(open(channel)) else { panic!() };

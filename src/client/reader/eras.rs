@@ -38,7 +38,8 @@ impl Reader {
                     let sequence = lane.take(&frame);
                     return Ok(Some(Taken { lane: self.turn, frame, sequence, era: self.era }));
                 }
-                Ok(Next::Nothing | Next::Drained) => self.turn += 1,
+                // Lossy lanes were made sure of before.
+                Ok(Next::Nothing | Next::Drained | Next::Lost(_)) => self.turn += 1,
                 Err(error) => {
                     self.remove(self.turn);
                     return Err(error);
@@ -242,9 +243,52 @@ impl Reader {
         for (lane, cut) in self.lanes.iter_mut().zip(&self.cuts) {
             lane.set_cut(*cut);
         }
+        if self.guarded && !self.secure()? {
+            return self.lose_eras(generation).map(|()| Begun::Gone);
+        }
         (self.era, self.in_era, self.turn, self.first) = (era, true, 0, false);
         self.unreleased = true;
         Ok(Begun::Era { merged })
+    }
+
+    /// Makes sure that the era whose cuts are set can be handed out whole; false: writers of lossy lanes have overwritten parts of it.
+    #[cold]
+    fn secure(&mut self) -> Result<bool> {
+        if self.lanes.iter().any(LaneIn::is_lapped) {
+            return Ok(false);
+        }
+        for index in 0..self.lanes.len() {
+            if !self.lanes[index].is_guarded() {
+                continue;
+            }
+            match self.lanes[index].secure() {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => {
+                    self.remove(index);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Goes on with the next era of which nothing is lost; behind all that are sealed, if parts of the open one are lost, too.
+    ///
+    /// # Errors
+    /// [`Error::ErasLost`] says which are, if any.
+    #[cold]
+    fn lose_eras(&mut self, generation: u64) -> Result<()> {
+        let first = self.era + 1;
+        let is_whole = |reader: &mut Self, era| matches!(reader.look_before(era), Before::Whole);
+        let next = (first..=generation).find(|&era| is_whole(self, era)).unwrap_or(generation + 1);
+        let last = next - 1;
+        self.skip_before(next)?;
+        if last < first {
+            return Ok(());
+        }
+        (self.era, self.first) = (last, false);
+        Err(Error::ErasLost { first, last })
     }
 
     /// The cuts of an era for all our lanes.
@@ -266,6 +310,9 @@ impl Reader {
             lane.skip_to_cut(cut)?;
             lane.release(&self.bells, self.fence);
             whole &= lane.is_whole_after(cut);
+        }
+        if whole {
+            self.lanes.iter_mut().for_each(LaneIn::has_caught_up);
         }
         Ok(if whole { Before::Whole } else { Before::Parts })
     }

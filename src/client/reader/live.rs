@@ -123,6 +123,7 @@ impl Reader {
             match lane.next_sealed() {
                 Ok(Next::Frame(frame)) => return Ok(Given::Message(self.take_live(self.turn, frame))),
                 Ok(Next::Nothing | Next::Drained) => self.turn += 1,
+                Ok(Next::Lost(count)) => return Err(lane.lagged(count)),
                 Err(error) => {
                     self.remove(self.turn);
                     return Err(error);
@@ -153,6 +154,7 @@ impl Reader {
                     }
                 }
                 Ok(Next::Nothing) => {}
+                Ok(Next::Lost(count)) => return Err(lane.lagged(count)),
                 Ok(Next::Drained) => return Err(self.close(index)),
                 Err(error) => {
                     self.remove(index);

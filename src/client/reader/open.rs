@@ -179,6 +179,7 @@ impl Reader {
             in_era: false,
             unreleased: false,
             first: true,
+            guarded: false,
             whole_from,
             marked,
             is_plain: !synced && !marked,

@@ -8,17 +8,22 @@ use super::edges::HaltMode;
 use super::{Key, LAST_VERSION, Writer, batch_open, wrong_lane};
 use crate::client::waiting::{self, Deadline};
 use crate::error::{Error, Result};
-use crate::layout::lane::PAGES;
 use crate::layout::zone::{Header, Pace};
 use crate::os::clock::monotonic_us;
-use crate::ring::floor::HeldUp;
-use crate::ring::lane::{Claim, NoRoom};
+use crate::ring::lane::Claim;
 use crate::ring::{bell, halt, lockstep, order, sequencer};
+use crate::sync::AtomicU64;
 use crate::wire::Policy;
 use std::time::Duration;
 
 /// Commits between two looks at the clock, at most: for the heartbeat that a broker no longer runs.
 const MOST_UNWATCHED: u64 = 256;
+
+/// Counts up a word that only its writer stores. Relaxed: for whoever counts, not for whoever acts.
+#[cold]
+pub(super) fn count(word: &AtomicU64) {
+    word.store(word.load(order::RELAXED.get()).wrapping_add(1), order::RELAXED.get());
+}
 
 /// What is left until an edge may be due.
 #[derive(Debug)]
@@ -107,54 +112,13 @@ impl Writer {
         }
     }
 
-    #[cold]
-    fn refuse(&self, key: Key, len: usize) -> Error {
-        let limit = self.lanes[key.index as usize].max_payload;
-        if len as u64 > limit {
-            Error::TooLarge { len: len as u64, limit }
-        } else {
-            Error::Invalid("this writer has made 2^46 commits, the most there can be: open a new one".to_owned())
-        }
-    }
-
-    /// Moves the floor, or waits until a reader lets it move.
-    #[cold]
-    fn make_room(&mut self, key: Key, len: u32, no_room: NoRoom) -> Result<Claim> {
-        self.settle_permit();
-        let NoRoom(wanted) = no_room;
-        let lane = &mut self.lanes[key.index as usize];
-        let capacity = lane.map.capacity();
-        // The floor can always come within a page of the tail, and never past it.
-        let batch = (wanted + capacity).saturating_sub(lane.ring.tail());
-        let most = capacity - capacity / PAGES;
-        if batch > most {
-            return Err(Error::TooLarge { len: batch, limit: most });
-        }
-        let (zone, meeting) = (self.zone.view(), self.meeting.view());
-        // What can still be rolled back must not be overwritten either.
-        let most = if zone.geometry.pace == Pace::Revocable { lane.sealed.position } else { lane.ring.tail() };
-        let mut deadline = None;
-        loop {
-            let attempt = lane.floor.advance(lane.map.view(), zone, meeting, most, wanted);
-            if let Ok(floor) = attempt {
-                lane.ring.set_limit(floor + capacity);
-                return lane.ring.claim(lane.map.view(), len).map_err(|_| Error::Full { behind: 0 });
-            }
-            let Err(HeldUp { cursor }) = attempt else { continue };
-            let full = Error::Full { behind: lane.ring.tail().saturating_sub(cursor) };
-            if self.room_timeout.is_zero() {
-                return Err(full);
-            }
-            let deadline = *deadline.get_or_insert_with(|| Deadline::after(self.room_timeout));
-            if deadline.has_passed() {
-                return Err(full);
-            }
-            let room = &meeting.header.room.0;
-            let expected = waiting::announce(room, bell::bit(lane.number));
-            if lane.floor.advance(lane.map.view(), zone, meeting, most, wanted).is_err() {
-                waiting::sleep(room, expected, deadline);
-            }
-        }
+    /// Room for a message of the open batch. Where pages can be held, the first of a batch makes room for the largest there can be, since the
+    /// batch has to lie between two of them.
+    #[inline(always)]
+    pub(crate) fn claim_in_batch(&mut self, key: Key, len: usize) -> Result<Claim> {
+        let claim = self.claim(key, len)?;
+        let lane = &self.lanes[key.index as usize];
+        if lane.has_pins { self.claim_between_pins(key, claim) } else { Ok(claim) }
     }
 
     /// Where the payload of a claim goes.
@@ -247,7 +211,9 @@ impl Writer {
         self.version = version;
         lane.ring.committed(view, version);
         halt::leave(&self.own);
-        bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake);
+        if bell::ring(&self.bells.live.0, lane.mask, self.fence, waiting::wake) {
+            count(&self.own.wakes);
+        }
         if self.left.take(claim.payload_len() as usize) {
             self.edge_if_due();
         }
@@ -273,8 +239,8 @@ impl Writer {
     /// # Errors
     /// As [`Writer::begin_commit`]: the batch is rolled back then.
     pub(crate) fn commit_batch(&mut self) -> Result<usize> {
-        let count = self.touched.len();
-        if count == 0 {
+        let lanes = self.touched.len();
+        if lanes == 0 {
             return Ok(0);
         }
         if let Err(error) = self.begin_commit() {
@@ -285,7 +251,7 @@ impl Writer {
         let mut mask = bell::Mask::of(0);
         for &index in &self.touched {
             let lane = &mut self.lanes[index as usize];
-            lane.ring.show_batch(lane.map.view(), count > 1);
+            lane.ring.show_batch(lane.map.view(), lanes > 1);
             mask = mask.and(lane.mask);
         }
         self.own.version.store(version, order::COMMIT.get());
@@ -297,11 +263,13 @@ impl Writer {
             lane.ring.committed(lane.map.view(), version);
         }
         halt::leave(&self.own);
-        bell::ring(&self.bells.live.0, mask, self.fence, waiting::wake);
+        if bell::ring(&self.bells.live.0, mask, self.fence, waiting::wake) {
+            count(&self.own.wakes);
+        }
         if self.left.take(0) {
             self.edge_if_due();
         }
-        Ok(count)
+        Ok(lanes)
     }
 
     /// Forgets the open batch.

@@ -136,7 +136,7 @@ fn the_mirror_shows_the_same_bytes() {
     let wrapped = reader.view().ring.word(5 * CAPACITY).load(Ordering::Relaxed);
     assert_eq!(wrapped.to_le_bytes(), message[40..48], "the first mapping has what was written through the second");
     assert_eq!(writer.view().header.preamble.ident.load(Ordering::Relaxed), 7, "the ring does not reach the header");
-    assert_eq!(writer.view().header.marks[31].reserved.load(Ordering::Relaxed), 0);
+    assert_eq!(writer.view().header.marks[31].ends.load(Ordering::Relaxed), 0);
 }
 
 #[test]

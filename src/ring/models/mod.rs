@@ -21,6 +21,7 @@ mod done;
 mod edge;
 mod floor;
 mod halt;
+mod hold;
 mod lane;
 mod lockstep;
 mod marker;
@@ -249,9 +250,14 @@ impl<'a> Writer<'a> {
         let view = segments.lane(*number);
         lane.claim(view, words * 8)
             .or_else(|NoRoom(wanted)| {
-                let position =
-                    floor.advance(view, segments.zone(), segments.meeting(), lane.tail(), wanted).map_err(drop)?;
-                lane.set_limit(position + view.ring.capacity());
+                let need = wanted + view.ring.capacity() - lane.pending();
+                let room = floor
+                    .room(view, segments.zone(), segments.meeting(), lane.tail(), lane.pending(), need)
+                    .map_err(drop)?;
+                if room.start != lane.pending() {
+                    lane.skip_to(view, room.start, self.version);
+                }
+                lane.set_limit(room.limit);
                 lane.claim(view, words * 8).map_err(drop)
             })
             .ok()
@@ -396,7 +402,7 @@ impl<'a> Reader<'a> {
                     Next::Nothing
                 }
             }
-            Peek::Empty => self.nothing(),
+            Peek::Empty | Peek::Skip(_) => self.nothing(),
             Peek::Corrupt(what) => panic!("{what}"),
         }
     }
@@ -406,7 +412,7 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Peek::Frame(frame) if frame.version <= cut && self.place.position < self.end() => self.take(frame),
             Peek::Frame(_) => Next::Nothing,
-            Peek::Empty => self.nothing(),
+            Peek::Empty | Peek::Skip(_) => self.nothing(),
             Peek::Corrupt(what) => panic!("{what}"),
         }
     }

@@ -154,10 +154,13 @@ fn c_publishes_whole_batches_to_rust() {
     let mut reader = poses_and_notes(&bus, true);
     let mut sealer = bus.zone("plant").writer("sealer").unwrap();
     let program = Program::compile("examples/c/publisher.c", Link::Shared);
-    let child = program.start(&bus, &[&COUNT.to_string()]);
+    let mut child = program.start(&bus, &[&COUNT.to_string()]);
     let pid = child.id();
     let (mut poses, mut notes, mut eras) = (0, 0, 0);
     while poses < COUNT {
+        assert_eq!(child.try_wait().unwrap().filter(|status| !status.success()), None, "the program failed");
+        // Not without a pause: an edge of the program's gives up when others' overtake it again and again.
+        std::thread::yield_now();
         sealer.edge().unwrap();
         let mut era = reader.next_era(LONG).unwrap();
         while let Some(message) = era.next().unwrap() {

@@ -85,7 +85,7 @@ extern "C" {
 /* ---- Versions ---------------------------------------------------------------------------------------------------------------- */
 
 /* The interface that this header describes. It goes up with every addition; what breaks programs changes the soname. */
-#define SYNCLINE_ABI_VERSION 2u
+#define SYNCLINE_ABI_VERSION 3u
 
 /* The interface of the library that runs: it serves programs built for this one and for all before. */
 uint32_t syncline_abi_version(void);
@@ -118,7 +118,11 @@ enum syncline_error {
     SYNCLINE_EROLLEDBACK = -19, /* the open era was rolled back: nothing published since the last edge is left; told once */
     SYNCLINE_EEARLY = -20,      /* somebody asks everybody to finish and commit now; told once for each time */
     SYNCLINE_EGONE = -21,       /* that era is not there, or not whole, any more (or not yet) */
-    SYNCLINE_ELAGGARDS = -22    /* the deadline passed, and some readers have not done with the era */
+    SYNCLINE_ELAGGARDS = -22,   /* the deadline passed, and some readers have not done with the era */
+    SYNCLINE_ELAGGED = -23,     /* lossy channels: messages were overwritten before this live reader came to them; it goes on with the next */
+    SYNCLINE_EERASLOST = -24,   /* lossy channels: so were parts of eras, none of which this synced reader is handed; it goes on with the next */
+    SYNCLINE_EEVICTED = -25,    /* a writer waits for this reader no longer, which took nothing for too long: it has one lane less */
+    SYNCLINE_EERATOOLARGE = -26 /* what is published since the last edge fills the lane, and synced readers can not take it before the next */
 };
 
 /* A short text for a code; never NULL. Static. */
@@ -143,6 +147,21 @@ int syncline_detail_laggard(size_t index, const struct syncline_laggard **laggar
 /* If the last failure of this thread was SYNCLINE_EGONE: the oldest era that is still whole (0: no sealed one is), and the last sealed one.
  * Either may be NULL. Returns 1; 0 for another failure. */
 int syncline_detail_gone(uint64_t *oldest, uint64_t *generation);
+
+/* What a reader has lost. */
+struct syncline_lost {
+    const char *channel;     /* SYNCLINE_ELAGGED and SYNCLINE_EEVICTED: of this channel; else NULL */
+    const char *writer_name; /* and of this writer; else NULL */
+    uint64_t count;          /* SYNCLINE_ELAGGED: how many messages, exactly; else 0 */
+    uint64_t first_era;      /* SYNCLINE_EERASLOST: the first lost era; else 0 */
+    uint64_t last_era;       /* and the last */
+    uint32_t writer;         /* the writer's row */
+    uint32_t zero;
+};
+
+/* If the last failure of this thread was SYNCLINE_ELAGGED, SYNCLINE_EERASLOST or SYNCLINE_EEVICTED: what it is about. Returns 1; 0 for
+ * another failure. Valid as long as syncline_detail(). */
+int syncline_detail_lost(const struct syncline_lost **lost);
 
 /* ---- Types ------------------------------------------------------------------------------------------------------------------- */
 
@@ -422,10 +441,19 @@ struct syncline_writer_options {
     const struct syncline_zone_options *zone_options; /* NULL: the defaults, or what the zone has */
 };
 
+enum syncline_delivery {
+    SYNCLINE_AS_IT_IS = 0, /* what the channel's first writer has said, or else reliable */
+    SYNCLINE_RELIABLE = 1, /* a reader that is too slow holds the channel's writers up; see evict_ms */
+    SYNCLINE_LOSSY = 2     /* writers wait for nobody: a reader that is too slow loses the oldest messages, and is told exactly what */
+};
+
 struct syncline_lane_options {
     size_t size;       /* sizeof(struct syncline_lane_options) */
     uint64_t capacity; /* bytes of the ring, rounded up to a power of two: 4 KiB to 1 GiB; 1 MiB */
-    uint64_t max_len;  /* longest message in bytes; what the capacity allows, about 15/16 of it. Alone: the capacity is made to fit */
+    uint64_t max_len;  /* longest message in bytes; what the capacity allows, about 15/16 of it, a thirteenth where readers can be passed.
+                          Alone: the capacity is made to fit */
+    uint32_t delivery; /* enum syncline_delivery: the same for all writers of a channel */
+    uint32_t evict_ms; /* SYNCLINE_RELIABLE only: who holds a writer up and takes nothing for so long is evicted; 0: nobody ever */
 };
 
 /* Opens a writer.
@@ -435,16 +463,31 @@ int syncline_writer_open(syncline_bus *bus, const struct syncline_writer_options
 
 /* Opens the writer's lane in a channel, which is made if it is not there. `type` NULL: bytes. `options` may be NULL. When this returns,
  * every reader of the channel is going to see what is published. Not during a batch or a loan.
- * Errors: SYNCLINE_EMISMATCH: the channel has another type; SYNCLINE_EINVALID: a bad name or type, or this writer has a lane there
- * already; SYNCLINE_ETOOLARGE; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+ * Errors: SYNCLINE_EMISMATCH: the channel has another type or delivery; SYNCLINE_EINVALID: a bad name or type, or this writer has a lane
+ * there already; SYNCLINE_ETOOLARGE; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
 int syncline_lane_open(syncline_writer *writer, const char *channel, const struct syncline_type *type,
                        const struct syncline_lane_options *options, syncline_lane *lane);
 
 /* Publishes one message, a commit of its own, by copying it into the lane.
- * Errors: SYNCLINE_EFULL: no room, even within the room timeout; SYNCLINE_ETOOLARGE: over the lane's limit; SYNCLINE_EBADVALUE: `len` is
+ * Errors: SYNCLINE_EFULL: no room, even within the room timeout, see syncline_writer_held_up_by(); SYNCLINE_EERATOOLARGE: make an edge
+ * first; SYNCLINE_ETOOLARGE: over the lane's limit; SYNCLINE_EBADVALUE: `len` is
  * not the type's size (or a multiple, if variable); SYNCLINE_EINVALID: another writer's lane, or a batch or loan is open. Nothing was
  * published then. */
 int syncline_writer_publish(syncline_writer *writer, syncline_lane lane, const void *data, size_t len);
+
+/* A reader that holds up a lane. */
+struct syncline_holder {
+    const char *name; /* its first 24 bytes */
+    uint64_t behind;  /* how far it is behind the lane's end, in bytes */
+    int32_t pid;
+    uint32_t uid;
+    uint32_t synced; /* it takes whole eras */
+    uint32_t zero;
+};
+
+/* The reader that a lane's writer would have to wait for: the one that is furthest behind. Returns 1; 0 if there is none. Valid until the
+ * next call with this writer. */
+int syncline_writer_held_up_by(syncline_writer *writer, syncline_lane lane, const struct syncline_holder **holder);
 
 /* A place in the lane to write a message of up to `len` bytes in, without a copy. `data` is aligned for the type; the bytes hold
  * whatever was there before. A writer has one loan at a time. It ends with syncline_loan_publish(), syncline_loan_drop() or the

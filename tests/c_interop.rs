@@ -75,6 +75,11 @@ fn readers_go_back_and_see_edges() {
 }
 
 #[test]
+fn c_is_told_what_it_loses() {
+    conforms("tests/c/lossy.c", Link::Shared);
+}
+
+#[test]
 fn zones_are_made_listed_and_rolled_back() {
     conforms("tests/c/zones.c", Link::Shared);
 }

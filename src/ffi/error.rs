@@ -15,6 +15,8 @@ struct Last {
     text: Option<CString>,
     /// Its laggards, once somebody has asked.
     laggards: Vec<OwnedLaggard>,
+    /// What it says is lost, once somebody has asked.
+    lost: Option<OwnedLost>,
 }
 
 thread_local! {
@@ -52,7 +54,7 @@ pub(super) unsafe fn free<T>(handle: *mut T) {
 fn fail(error: Error) -> c_int {
     let code = -(error.code() as c_int);
     // A thread that is ending has no place for it any more.
-    let _ = LAST.try_with(|last| last.replace(Some(Last { error, text: None, laggards: Vec::new() })));
+    let _ = LAST.try_with(|last| last.replace(Some(Last { error, text: None, laggards: Vec::new(), lost: None })));
     code
 }
 
@@ -135,6 +137,80 @@ pub unsafe extern "C" fn syncline_detail_laggard(index: usize, laggard: *mut *co
         };
         let found = LAST.try_with(|last| find(&mut last.borrow_mut())).ok().flatten();
         *laggard = found.unwrap_or(ptr::null());
+        Ok(c_int::from(found.is_some()))
+    })
+}
+
+/// `struct syncline_lost`.
+#[repr(C)]
+pub struct CLost {
+    channel: *const c_char,
+    writer_name: *const c_char,
+    count: u64,
+    first_era: u64,
+    last_era: u64,
+    writer: u32,
+    zero: u32,
+}
+
+const _: () = assert!(size_of::<CLost>() == 48);
+
+/// What is lost, with the texts that it points to.
+struct OwnedLost {
+    shown: Box<CLost>,
+    _texts: Option<(CString, CString)>,
+}
+
+impl OwnedLost {
+    fn new(error: &Error) -> Option<Self> {
+        let mut shown = Box::new(CLost {
+            channel: ptr::null(),
+            writer_name: ptr::null(),
+            count: 0,
+            first_era: 0,
+            last_era: 0,
+            writer: 0,
+            zero: 0,
+        });
+        let (channel, name) = match error {
+            Error::ErasLost { first, last } => {
+                (shown.first_era, shown.last_era) = (*first, *last);
+                return Some(OwnedLost { shown, _texts: None });
+            }
+            Error::Lagged(lagged) => {
+                (shown.count, shown.writer) = (lagged.count, lagged.writer);
+                (&lagged.channel, &lagged.name)
+            }
+            Error::Evicted(evicted) => {
+                shown.writer = evicted.writer;
+                (&evicted.channel, &evicted.name)
+            }
+            _ => return None,
+        };
+        let texts = (c_text(channel), c_text(name));
+        (shown.channel, shown.writer_name) = (texts.0.as_ptr(), texts.1.as_ptr());
+        Some(OwnedLost { shown, _texts: Some(texts) })
+    }
+}
+
+/// What the last failed call of this thread says is lost.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_detail_lost(lost: *mut *const CLost) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract.
+        let lost = unsafe { out(lost, ptr::null(), "lost")? };
+        let find = |last: &mut Option<Last>| {
+            let last = last.as_mut()?;
+            if last.lost.is_none() {
+                last.lost = OwnedLost::new(&last.error);
+            }
+            last.lost.as_ref().map(|found| &raw const *found.shown)
+        };
+        let found = LAST.try_with(|last| find(&mut last.borrow_mut())).ok().flatten();
+        *lost = found.unwrap_or(ptr::null());
         Ok(c_int::from(found.is_some()))
     })
 }

@@ -32,7 +32,7 @@ mod zone;
 use std::ffi::{CStr, c_char};
 
 /// `SYNCLINE_ABI_VERSION` of the header.
-const ABI_VERSION: u32 = 2;
+const ABI_VERSION: u32 = 3;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
     Ok(version) => version,

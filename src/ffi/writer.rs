@@ -6,15 +6,16 @@
 use super::args::{self, Growing, handle, invalid, out, shared, text, wanted};
 use super::bus::BusHandle;
 use super::edge::OwnedEdge;
-use super::error::{coded, free, guard};
+use super::error::{c_text, coded, free, guard};
 use super::types::{self, CType};
 use super::zone::{CZoneOptions, ZoneShape, check_zero};
 use crate::client::{HaltMode, Key, Writer};
 use crate::error::{Code, Error, Result};
 use crate::ring::lane::Claim;
 use crate::wire::TypeDesc;
-use std::ffi::{c_char, c_int};
+use std::ffi::{CString, c_char, c_int};
 use std::ptr;
+use std::time::Duration;
 
 /// What is behind a `syncline_writer`.
 pub struct WriterHandle {
@@ -25,6 +26,8 @@ pub struct WriterHandle {
     pub(super) in_batch: bool,
     /// The edge that was looked at last.
     pub(super) edge: Option<OwnedEdge>,
+    /// The reader that was looked at last.
+    holder: Option<OwnedHolder>,
 }
 
 /// What lengths a lane's messages may have.
@@ -127,9 +130,30 @@ pub struct LaneOptions {
     size: usize,
     capacity: u64,
     max_len: u64,
+    delivery: u32,
+    evict_ms: u32,
 }
 
-const _: () = assert!(size_of::<WriterOptions>() == 56 && size_of::<LaneOptions>() == 24);
+/// `struct syncline_holder`.
+#[repr(C)]
+pub struct CHolder {
+    name: *const c_char,
+    behind: u64,
+    pid: i32,
+    uid: u32,
+    synced: u32,
+    zero: u32,
+}
+
+/// The same with the text that it points to.
+pub(super) struct OwnedHolder {
+    shown: Box<CHolder>,
+    _name: CString,
+}
+
+const _: () = assert!(size_of::<CHolder>() == 32);
+
+const _: () = assert!(size_of::<WriterOptions>() == 56 && size_of::<LaneOptions>() == 32);
 
 // SAFETY: `repr(C)`, the size first, no padding, pointers and integers.
 unsafe impl Growing for WriterOptions {
@@ -167,7 +191,8 @@ pub unsafe extern "C" fn syncline_writer_open(
         // SAFETY: as above.
         let mut opened = unsafe { shape.give(bus.bus.zone(zone))? }.writer(name)?;
         opened.set_room_timeout(args::timeout(options.room_timeout_ns));
-        let opened = WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false, edge: None };
+        let opened =
+            WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false, edge: None, holder: None };
         *writer = Box::into_raw(Box::new(opened));
         Ok(0)
     })
@@ -196,7 +221,7 @@ pub unsafe extern "C" fn syncline_lane_open(
             )
         };
         let options = if options.is_null() {
-            LaneOptions { size: 0, capacity: 0, max_len: 0 }
+            LaneOptions { size: 0, capacity: 0, max_len: 0, delivery: 0, evict_ms: 0 }
         } else {
             // SAFETY: as above.
             unsafe { args::sized(options)? }
@@ -204,12 +229,55 @@ pub unsafe extern "C" fn syncline_lane_open(
         writer.check_idle()?;
         let shape = Shape::new(&ty);
         let builder = writer.writer.channel(channel).capacity(options.capacity).max_len(options.max_len);
+        let builder = match (options.delivery, options.evict_ms) {
+            (0, 0) => builder,
+            (1, 0) => builder.reliable(),
+            (1, evict_ms) => builder.evict_after(Duration::from_millis(evict_ms.into())),
+            (2, 0) => builder.lossy(),
+            (found @ 0..=2, _) => {
+                return Err(invalid(format!(
+                    "evict_ms: expected 0 with delivery {found}, since only reliable channels evict"
+                )));
+            }
+            (found, _) => {
+                return Err(invalid(format!("delivery: expected one of enum syncline_delivery, found {found}")));
+            }
+        };
         let key = builder.open_described(ty)?;
         // Lanes are numbered as they are opened.
         debug_assert_eq!(key.index as usize, writer.shapes.len());
         writer.shapes.push(shape);
         *lane = key.to_bits();
         Ok(0)
+    })
+}
+
+/// Who holds a lane up.
+///
+/// # Safety
+/// As the module [`ffi`](super) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncline_writer_held_up_by(
+    writer: *mut WriterHandle,
+    lane: u64,
+    holder: *mut *const CHolder,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the caller keeps the header's contract, for both calls.
+        let (holder, writer) = unsafe { (out(holder, ptr::null(), "holder")?, handle(writer, "writer")?) };
+        let Some(by) = writer.writer.holder(Key::from_bits(lane))? else { return Ok(0) };
+        let name = c_text(&by.name);
+        let shown = Box::new(CHolder {
+            name: name.as_ptr(),
+            behind: by.behind,
+            pid: by.pid as i32,
+            uid: by.uid,
+            synced: by.synced.into(),
+            zero: 0,
+        });
+        let owned = writer.holder.insert(OwnedHolder { shown, _name: name });
+        *holder = &raw const *owned.shown;
+        Ok(1)
     })
 }
 

@@ -16,7 +16,7 @@ static void library(void) {
 
 static void connecting(void) {
     syncline_bus *bus = (syncline_bus *)1;
-    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 3");
+    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 4");
     CHECK(bus == NULL);
     FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(0, NULL, &bus), "interface 0");
     FAILS(SYNCLINE_EINVALID, syncline_bus_connect(NULL, NULL), "bus");

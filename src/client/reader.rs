@@ -3,6 +3,7 @@
 mod eras;
 mod live;
 mod open;
+mod pollable;
 mod wait;
 
 #[cfg(feature = "capi")]
@@ -93,6 +94,7 @@ pub struct Reader {
     rolls: u64,
     /// An error met where none could be told: the next call tells it.
     untold: Option<Error>,
+    waits: wait::Waits,
 }
 
 impl Reader {
@@ -210,7 +212,7 @@ impl Reader {
     /// [`Error::Forked`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Option<Message<'_>>> {
-        Ok(self.poll()?.map(|taken| Message::new(self, taken)))
+        Ok(self.try_next(Self::poll)?.map(|taken| Message::new(self, taken)))
     }
 
     /// The next message; spins until there is one. For a core of one's own: nothing is quicker.
@@ -222,7 +224,7 @@ impl Reader {
         Ok(Message::new(self, taken))
     }
 
-    /// The next message; sleeps until there is one.
+    /// The next message; waits until there is one, as [`Reader::set_wait`] says.
     ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`Reader::try_recv`].
@@ -236,7 +238,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Invalid`] for a live reader; else as [`Reader::try_recv`].
     pub fn try_era(&mut self) -> Result<Option<Era<'_>>> {
-        let begun = self.begin_next_era()?;
+        let begun = self.try_next(Self::begin_next_era)?;
         Ok(begun.map(|(number, merged)| Era::new(self, number, merged)))
     }
 
@@ -249,7 +251,7 @@ impl Reader {
         Ok(Era::new(self, number, merged))
     }
 
-    /// The next sealed era; sleeps until there is one.
+    /// The next sealed era; waits until there is one, as [`Reader::set_wait`] says.
     ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`Reader::try_era`].

@@ -218,7 +218,8 @@ impl Writer {
             return Err(Error::Corrupt(format!("row {row}: the zone has {}", zone.view().rows.len())));
         };
         let reactions = link.reactions(number, geometry.writers as usize)?;
-        let driver = reactions.driver(|| Driver::new(zone.clone(), meeting.clone(), policy));
+        let fence = waiting::attach(&meeting, &link)?;
+        let driver = reactions.driver(|| Driver::new(zone.clone(), meeting.clone(), policy, fence));
         let header = zone.header();
         // As the broker has found it: of what came since, this writer is told, and says in its row that it knows.
         let rolled = own.rolled.load(order::RELAXED.get());
@@ -243,7 +244,7 @@ impl Writer {
             version,
             settled: 0,
             reacted: 0,
-            fence: waiting::ringer_fence(),
+            fence,
             lanes: Vec::new(),
             touched: Vec::new(),
             room_timeout: Duration::ZERO,

@@ -240,7 +240,7 @@ pub(super) unsafe fn take(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syncline_reader_try(reader: *mut ReaderHandle, message: *mut *const CMessage) -> c_int {
     // SAFETY: passed on to our caller.
-    unsafe { take(reader, message, Reader::poll) }
+    unsafe { take(reader, message, |reader| reader.try_next(Reader::poll)) }
 }
 
 /// The next message, spinning.

@@ -194,6 +194,7 @@ impl Reader {
             return Err(error);
         }
         (self.era, self.first) = (era - 1, false);
+        self.alert();
         Ok(())
     }
 

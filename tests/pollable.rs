@@ -118,3 +118,204 @@ fn two_hundred_readers_miss_nothing() {
     process.send("go");
     process.finish();
 }
+
+const COUNT: u64 = 20_000;
+
+fn talker() {
+    let bus = Bus::connect().unwrap();
+    let mut writer = bus.zone("z").writer("w").unwrap();
+    writer.set_room_timeout(LONG);
+    let lane = writer.channel("c").open::<u64>().unwrap();
+    bus.zone("z").wait_readers("c", 3, LONG).unwrap();
+    let mut random = Random(0x7a1c);
+    for value in 0..COUNT {
+        writer.publish(lane, &value).unwrap();
+        if value % 100 == 99 {
+            writer.edge().unwrap();
+        }
+        (0..random.below(5000)).for_each(|_| std::hint::spin_loop());
+    }
+    say("said", COUNT);
+    hear();
+}
+
+/// Takes all there is of one reader: messages, and edges. The last number.
+fn take_all(reader: &mut Reader, has_markers: bool, next: &mut u64, edges: &mut u64) {
+    loop {
+        let value = if has_markers {
+            match reader.try_live().unwrap() {
+                Some(Live::Message(message)) => message.copy::<u64>().unwrap(),
+                Some(Live::Edge(edge)) => {
+                    *edges += 1;
+                    assert_eq!(edge.era, *edges);
+                    continue;
+                }
+                None => return,
+            }
+        } else {
+            let Some(message) = reader.try_recv().unwrap() else { return };
+            message.copy::<u64>().unwrap()
+        };
+        assert_eq!(value, *next);
+        *next += 1;
+    }
+}
+
+#[test]
+fn epoll_goes_on_without_the_broker() {
+    if role().is_some() {
+        return talker();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("broker.sock");
+    let (mut broker, bus) = BrokerProcess::start(&socket);
+    let open = || bus.zone("z").reader("r").channel::<u64>("c");
+    let readers = [open().open(), open().synced().open(), open().markers().open()];
+    let mut readers: Vec<Reader> = readers.into_iter().map(Result::unwrap).collect();
+    readers.iter_mut().for_each(|reader| reader.set_longest_sleep(2 * LONG));
+    let epoll = epoll(&mut readers);
+    let mut process = Process::start("epoll_goes_on_without_the_broker", "talker", &socket, &[]);
+    let (mut next, mut edges) = ([0; 3], 0);
+    let mut waits_without = 0;
+    let mut is_killed = false;
+    while next != [COUNT; 3] || edges < COUNT / 100 {
+        let ready = ready(&epoll, LONG);
+        assert!(!ready.is_empty(), "a wake was lost at {next:?} and edge {edges}");
+        for key in ready {
+            take_all(&mut readers[key], key == 2, &mut next[key], &mut edges);
+        }
+        if next[0] > COUNT / 4 && !is_killed {
+            broker.kill();
+            is_killed = true;
+        }
+        waits_without += u64::from(is_killed);
+    }
+    println!("{waits_without} waits without a broker");
+    assert!(waits_without > 100, "{waits_without}");
+    let sleeps: Vec<_> = readers.iter().map(Reader::sleeps).collect();
+    assert!(sleeps.iter().all(|sleeps| sleeps.missed == 0 && sleeps.rung > 0), "{sleeps:?}");
+    // A reader goes, and its thread does not wait for the broker.
+    drop((epoll, readers));
+    assert_eq!(relays(), 0);
+    process.send("go");
+    process.finish();
+}
+
+#[test]
+fn readable_until_a_try_finds_nothing() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("z");
+    let mut writer = zone.writer("w").unwrap();
+    let lane = writer.channel("c").open::<u64>().unwrap();
+    let mut reader = zone.reader("r").channel::<u64>("c").open().unwrap();
+    let now = Duration::ZERO;
+    assert!(is_readable(&mut reader, now), "nobody has looked yet");
+    assert!(reader.try_recv().unwrap().is_none());
+    assert!(!is_readable(&mut reader, now));
+    writer.publish(lane, &1).unwrap();
+    writer.publish(lane, &2).unwrap();
+    assert!(is_readable(&mut reader, LONG));
+    assert_eq!(reader.try_recv().unwrap().unwrap().copy::<u64>().unwrap(), 1);
+    assert!(is_readable(&mut reader, now), "one is left");
+    assert_eq!(reader.recv(LONG).unwrap().copy::<u64>().unwrap(), 2);
+    // A wait that finds nothing in time clears it, too, spinning or not.
+    assert!(matches!(reader.recv(now), Err(Error::Timeout)));
+    assert!(!is_readable(&mut reader, now));
+    writer.publish(lane, &3).unwrap();
+    assert!(is_readable(&mut reader, LONG));
+    assert_eq!(reader.spin_recv(now).unwrap().copy::<u64>().unwrap(), 3);
+    assert!(matches!(reader.spin_recv(now), Err(Error::Timeout)));
+    assert!(!is_readable(&mut reader, now));
+    // Nobody has to look for what is rung once more.
+    writer.publish(lane, &4).unwrap();
+    assert_eq!(reader.recv(LONG).unwrap().copy::<u64>().unwrap(), 4);
+    assert!(is_readable(&mut reader, LONG), "for nothing, since it had been armed");
+    assert!(reader.try_recv().unwrap().is_none());
+    assert!(!is_readable(&mut reader, now));
+    drop(writer);
+    assert!(is_readable(&mut reader, LONG));
+    eventually("the end of a lane is told", || matches!(reader.try_recv(), Err(Error::Closed(_))));
+    assert!(is_readable(&mut reader, now), "there may be more");
+    assert!(reader.try_recv().unwrap().is_none());
+    // A lane that comes: its messages are rung for with another bit.
+    let mut writer = zone.writer("w").unwrap();
+    let lane = writer.channel("c").open::<u64>().unwrap();
+    assert!(is_readable(&mut reader, LONG));
+    eventually("the reader has the lane", || reader.try_recv().unwrap().is_none() && reader.lanes() == 1);
+    writer.publish(lane, &5).unwrap();
+    assert!(is_readable(&mut reader, LONG));
+}
+
+#[test]
+fn readable_when_there_is_news() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("z");
+    let mut writer = zone.writer("w").unwrap();
+    let lane = writer.channel("c").open::<u64>().unwrap();
+    let mut reader = zone.reader("r").channel::<u64>("c").synced().early().open().unwrap();
+    let now = Duration::ZERO;
+    for value in [1, 2] {
+        writer.publish(lane, &value).unwrap();
+        writer.edge().unwrap();
+    }
+    assert!(is_readable(&mut reader, now));
+    for number in [1, 2] {
+        assert_eq!(reader.try_era().unwrap().unwrap().number(), number);
+    }
+    assert!(reader.try_era().unwrap().is_none());
+    assert!(!is_readable(&mut reader, now));
+    writer.publish(lane, &3).unwrap();
+    assert!(!is_readable(&mut reader, now), "not before the edge");
+    writer.edge().unwrap();
+    assert!(is_readable(&mut reader, LONG));
+    assert_eq!(reader.try_era().unwrap().unwrap().number(), 3);
+    assert!(reader.try_era().unwrap().is_none());
+    // Nobody rings for those who go back.
+    reader.rewind(2).unwrap();
+    assert!(is_readable(&mut reader, now));
+    assert_eq!(reader.try_era().unwrap().unwrap().number(), 2);
+    assert_eq!(reader.try_era().unwrap().unwrap().number(), 3);
+    assert!(reader.try_era().unwrap().is_none());
+    writer.request_early().unwrap();
+    assert!(is_readable(&mut reader, LONG));
+    assert!(matches!(reader.try_era(), Err(Error::Early)));
+    assert!(reader.try_era().unwrap().is_none());
+    // Under a halt there is nothing; its end is told.
+    writer.publish(lane, &4).unwrap();
+    writer.edge().unwrap();
+    let halt = zone.halt(LONG).unwrap();
+    assert!(reader.try_era().unwrap().is_none());
+    assert!(!is_readable(&mut reader, now));
+    halt.release();
+    assert!(is_readable(&mut reader, LONG));
+    assert_eq!(reader.try_era().unwrap().unwrap().number(), 4);
+}
+
+#[test]
+fn edges_wake_readers_with_markers() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("z");
+    let mut reader = zone.reader("r").channel::<u64>("c").markers().open().unwrap();
+    reader.set_longest_sleep(2 * LONG);
+    reader.set_wait(syncline::Wait::Block);
+    let sealer = std::thread::spawn(move || {
+        let mut writer = zone.writer("w").unwrap();
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_micros(300));
+            writer.edge().unwrap();
+        }
+        writer
+    });
+    for era in 1..=100 {
+        let edge = loop {
+            match reader.next_live(LONG) {
+                Ok(Live::Edge(edge)) => break edge,
+                other => panic!("expected edge {era}, found {other:?}"),
+            }
+        };
+        assert_eq!(edge.era, era);
+    }
+    drop(sealer.join().unwrap());
+    let sleeps = reader.sleeps();
+    assert!(sleeps.rung > 10 && sleeps.missed == 0 && sleeps.unrung == 0, "{sleeps:?}");
+}

@@ -89,7 +89,7 @@ pub use layout::zone::{Pace, Reason};
 #[cfg(not(loom))]
 pub use client::{
     Batch, Bus, Described, Edge, Era, Halt, HaltMode, Lane, LaneBuilder, Live, Loan, Message, Origin, Payload, Reader,
-    ReaderBuilder, Sleeps, Start, Unrested, Wait, Watch, Writer, Zone, field,
+    ReaderBuilder, Sleeps, Start, Unrested, Wait, WaitSet, Watch, Writer, Zone, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;

@@ -85,6 +85,35 @@ impl Deadline {
     }
 }
 
+/// The part of a wait before it sleeps.
+pub(crate) struct Spinner {
+    backoff: Backoff,
+    wait: Wait,
+    until: Deadline,
+}
+
+impl Spinner {
+    pub(crate) fn new(wait: Wait) -> Self {
+        let until = match wait {
+            Wait::SpinThenBlock(time) => Deadline::after(time),
+            _ => Deadline::never(),
+        };
+        Spinner { backoff: Backoff::new(), wait, until }
+    }
+
+    /// Spins for a moment, and then the caller looks again; false: it is time to sleep.
+    pub(crate) fn spin(&mut self) -> bool {
+        match self.wait {
+            Wait::Brief if self.backoff.is_completed() => return false,
+            Wait::Brief => self.backoff.snooze(),
+            Wait::SpinThenBlock(_) if self.until.has_passed() => return false,
+            Wait::Spin | Wait::SpinThenBlock(_) => std::hint::spin_loop(),
+            Wait::Block => return false,
+        }
+        true
+    }
+}
+
 /// How this process rings, from now on in this zone. If it can not call membarrier, whoever rings here is asked for full fences, before the
 /// first sleep: the broker puts a fence into every process that may not have seen that yet.
 ///
@@ -110,15 +139,14 @@ pub(crate) fn wake(bell: &Bell) {
 
 /// Spins until `done` is there, for a moment.
 pub(crate) fn spin<R, E>(mut done: impl FnMut() -> Result<Option<R>, E>) -> Result<Option<R>, E> {
-    let backoff = Backoff::new();
+    let mut spinner = Spinner::new(Wait::Brief);
     loop {
         if let Some(found) = done()? {
             return Ok(Some(found));
         }
-        if backoff.is_completed() {
+        if !spinner.spin() {
             return Ok(None);
         }
-        backoff.snooze();
     }
 }
 

@@ -11,7 +11,7 @@ use super::link::{Link, take_fds, unexpected};
 use super::loan::Loan;
 use super::payload::{Payload, bytes_of};
 use super::reactions::Reactions;
-use super::waiting;
+use super::waiting::{self, Wait};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::lane::MAX_VERSION;
@@ -186,6 +186,7 @@ pub struct Writer {
     /// Lanes with frames of the open batch.
     touched: Vec<u32>,
     room_timeout: Duration,
+    room_wait: Wait,
     /// The hints to finish that this writer has heeded, and whether it has told of the last.
     early: u64,
     early_asked: bool,
@@ -248,6 +249,7 @@ impl Writer {
             lanes: Vec::new(),
             touched: Vec::new(),
             room_timeout: Duration::ZERO,
+            room_wait: Wait::default(),
             early: zone_early,
             early_asked: false,
             on_halt: HaltMode::default(),
@@ -300,6 +302,11 @@ impl Writer {
     /// How long `publish`, `loan` and `push` wait for room in a lane before they say [`Error::Full`]; not at all by default.
     pub fn set_room_timeout(&mut self, timeout: Duration) {
         self.room_timeout = timeout;
+    }
+
+    /// How they wait for it; by default as readers do.
+    pub fn set_room_wait(&mut self, wait: Wait) {
+        self.room_wait = wait;
     }
 
     /// The longest message that a lane takes, in bytes.

@@ -6,7 +6,7 @@
 
 use super::edges::HaltMode;
 use super::{Key, LAST_VERSION, Writer, batch_open, wrong_lane};
-use crate::client::waiting::{self, Deadline};
+use crate::client::waiting::{self, Deadline, Spinner};
 use crate::error::{Error, Result};
 use crate::layout::lane::PAGES;
 use crate::layout::zone::{Header, Pace};
@@ -133,7 +133,7 @@ impl Writer {
         let (zone, meeting) = (self.zone.view(), self.meeting.view());
         // What can still be rolled back must not be overwritten either.
         let most = if zone.geometry.pace == Pace::Revocable { lane.sealed.position } else { lane.ring.tail() };
-        let mut deadline = None;
+        let mut waited = None;
         loop {
             let attempt = lane.floor.advance(lane.map.view(), zone, meeting, most, wanted);
             if let Ok(floor) = attempt {
@@ -145,14 +145,18 @@ impl Writer {
             if self.room_timeout.is_zero() {
                 return Err(full);
             }
-            let deadline = *deadline.get_or_insert_with(|| Deadline::after(self.room_timeout));
+            let (deadline, spinner) =
+                waited.get_or_insert_with(|| (Deadline::after(self.room_timeout), Spinner::new(self.room_wait)));
             if deadline.has_passed() {
                 return Err(full);
+            }
+            if spinner.spin() {
+                continue;
             }
             let room = &meeting.header.room.0;
             let expected = waiting::announce(room, bell::bit(lane.number));
             if lane.floor.advance(lane.map.view(), zone, meeting, most, wanted).is_err() {
-                waiting::sleep(room, expected, deadline);
+                waiting::sleep(room, expected, *deadline);
             }
         }
     }

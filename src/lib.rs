@@ -86,6 +86,8 @@ pub mod wire;
 pub use error::{Closed, Code, Error, Laggard, Result};
 pub use layout::zone::{Pace, Reason};
 
+#[cfg(all(feature = "tokio", not(loom)))]
+pub use client::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 #[cfg(not(loom))]
 pub use client::{
     Batch, Bus, Described, Edge, Era, Halt, HaltMode, Lane, LaneBuilder, Live, Loan, Message, Origin, Payload, Reader,

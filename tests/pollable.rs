@@ -307,13 +307,8 @@ fn edges_wake_readers_with_markers() {
         writer
     });
     for era in 1..=100 {
-        let edge = loop {
-            match reader.next_live(LONG) {
-                Ok(Live::Edge(edge)) => break edge,
-                other => panic!("expected edge {era}, found {other:?}"),
-            }
-        };
-        assert_eq!(edge.era, era);
+        let given = reader.next_live(LONG);
+        assert!(matches!(&given, Ok(Live::Edge(edge)) if edge.era == era), "expected edge {era}, found {given:?}");
     }
     drop(sealer.join().unwrap());
     let sleeps = reader.sleeps();

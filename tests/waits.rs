@@ -34,10 +34,17 @@ fn every_strategy_finds_what_comes() {
             }
             writer
         });
+        let mut sealed = 0;
         for value in 0..COUNT {
             assert_eq!(live.recv(LONG).unwrap().copy::<u64>().unwrap(), value);
-            let mut era = synced.next_era(LONG).unwrap();
-            assert_eq!(era.next().unwrap().unwrap().copy::<u64>().unwrap(), value);
+            if sealed == value {
+                // More than one, if this process did not get to run for so many eras that the zone has forgotten their cuts.
+                let mut era = synced.next_era(LONG).unwrap();
+                while let Some(message) = era.next().unwrap() {
+                    assert_eq!(message.copy::<u64>().unwrap(), sealed);
+                    sealed += 1;
+                }
+            }
         }
         assert!(matches!(live.recv(Duration::from_millis(1)), Err(Error::Timeout)));
         assert!(matches!(synced.next_era(Duration::from_millis(1)), Err(Error::Timeout)));

@@ -62,7 +62,7 @@ impl Reader {
         Ok(self.dress(given))
     }
 
-    fn dress(&mut self, given: Given) -> Live<'_> {
+    pub(crate) fn dress(&mut self, given: Given) -> Live<'_> {
         match given {
             Given::Message(taken) => Live::Message(Message::new(self, taken)),
             Given::Edge(era) => Live::Edge(self.edge_given(era)),

@@ -116,12 +116,22 @@ impl WaitSet {
     /// # Errors
     /// [`Error::Timeout`]; [`Error::Forked`].
     pub fn wait(&mut self, timeout: Duration) -> Result<impl Iterator<Item = u64> + use<'_>> {
+        self.wait_for_up_to(MOST_READY, timeout)
+    }
+
+    /// The same, and at most so many keys.
+    pub(crate) fn wait_for_up_to(
+        &mut self,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<impl Iterator<Item = u64> + use<'_>> {
+        self.check_fork()?;
+        self.events.resize(most.clamp(1, MOST_READY), EpollEvent::empty());
         let count = self.wait_for_some(timeout)?;
         Ok(self.events[..count].iter().map(EpollEvent::data))
     }
 
     fn wait_for_some(&mut self, timeout: Duration) -> Result<usize> {
-        self.check_fork()?;
         let deadline = Deadline::after(timeout);
         let found = match self.wait {
             Wait::Brief => spin(|| self.look(Duration::ZERO))?,

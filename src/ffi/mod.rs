@@ -25,6 +25,7 @@ mod message;
 mod publish;
 mod reader;
 mod types;
+mod waiting;
 mod watch;
 mod writer;
 mod zone;
@@ -32,7 +33,7 @@ mod zone;
 use std::ffi::{CStr, c_char};
 
 /// `SYNCLINE_ABI_VERSION` of the header.
-const ABI_VERSION: u32 = 2;
+const ABI_VERSION: u32 = 3;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
     Ok(version) => version,

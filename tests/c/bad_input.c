@@ -16,7 +16,7 @@ static void library(void) {
 
 static void connecting(void) {
     syncline_bus *bus = (syncline_bus *)1;
-    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 3");
+    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 4");
     CHECK(bus == NULL);
     FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(0, NULL, &bus), "interface 0");
     FAILS(SYNCLINE_EINVALID, syncline_bus_connect(NULL, NULL), "bus");
@@ -34,7 +34,9 @@ static void null_handles(syncline_bus *bus) {
     const struct syncline_presence *event;
     const struct syncline_edge *edge;
     const struct syncline_late *late;
+    const struct syncline_sleeps *sleeps;
     syncline_halt *halt;
+    int descriptor;
     void *place;
     uint64_t number;
     uint32_t row;
@@ -105,6 +107,19 @@ static void null_handles(syncline_bus *bus) {
     IS(SYNCLINE_EINVALID, syncline_reader_closed(NULL, &closed));
     IS(SYNCLINE_EINVALID, syncline_reader_lanes(NULL, &lanes));
     IS(SYNCLINE_EINVALID, syncline_reader_generation(NULL, &number));
+    IS(SYNCLINE_EINVALID, syncline_reader_set_wait(NULL, 0, 0));
+    IS(SYNCLINE_EINVALID, syncline_writer_set_room_wait(NULL, 0, 0));
+    IS(SYNCLINE_EINVALID, syncline_reader_sleeps(NULL, &sleeps));
+    IS(SYNCLINE_EINVALID, syncline_reader_pollable(NULL, &descriptor));
+    IS(SYNCLINE_EINVALID, syncline_wait_set_open(NULL));
+    FAILS(SYNCLINE_EINVALID, syncline_wait_set_set_wait(NULL, 0, 0), "wait set");
+    IS(SYNCLINE_EINVALID, syncline_wait_set_add_reader(NULL, 0, NULL));
+    IS(SYNCLINE_EINVALID, syncline_wait_set_remove_reader(NULL, NULL));
+    IS(SYNCLINE_EINVALID, syncline_wait_set_add_fd(NULL, 0, 0));
+    IS(SYNCLINE_EINVALID, syncline_wait_set_remove_fd(NULL, 0));
+    IS(SYNCLINE_EINVALID, syncline_wait_set_wait(NULL, 0, &number, 1));
+    IS(SYNCLINE_EINVALID, syncline_wait_set_pollable(NULL, &descriptor));
+    syncline_wait_set_close(NULL);
     IS(SYNCLINE_EINVALID, syncline_bus_list(bus, NULL));
     IS(SYNCLINE_EINVALID, syncline_listing_next(NULL, &item));
     IS(SYNCLINE_EINVALID, syncline_bus_watch(NULL, NULL, NULL));

@@ -39,6 +39,8 @@ impl Drop for Pollable {
         // A forked child has neither the thread nor, for certain, the locks.
         if self.epoch.is_current() {
             self.link.relay().leave(&self.group, &self.ward);
+            // A forked child may hold it open, and so in the epoll that it was in.
+            self.ward.lower();
         }
     }
 }

@@ -6,7 +6,7 @@
  * CAVEATS
  *   - `message->data` points into memory that the writer's process can write. Reading it in place is the decision to trust that
  *     process; syncline_message_copy() is the way that is safe whatever the writer does. See there.
- *   - A writer, reader, watch, listing or halt belongs to one thread at a time. A bus may be used by any number of threads at once.
+ *   - A writer, reader, watch, listing, halt or wait set belongs to one thread at a time. A bus may be used by any number of threads at once.
  *   - Nothing survives fork(): see "Threads and fork".
  *   - A reader that stops taking messages holds up the writers of its channels: they get SYNCLINE_EFULL. Close what you do not read.
  *   - No function may be called from a signal handler. A signal does not end a wait: use timeouts and look at your own flag.
@@ -32,6 +32,7 @@
  *             A participant asks for it, or it comes by itself as the zone's options say. It is on record, and may carry a tag.
  *   lockstep  a kind of zone whose edge passes when every writer has given its permit.
  *   halt      a zone made to stand still between two messages, for as long as one holds it.
+ *   wait set  waits for the first of several readers and other descriptors; readers have descriptors for poll() and epoll, too.
  *   reader    reads several channels of one zone: live (each message as soon as it is committed) or synced (whole sealed eras, in
  *             the same order for every reader).
  *
@@ -59,7 +60,7 @@
  *   frees the child's copy and leaves the parent's alone; pointers into messages and loans must not be used there. To daemonise, fork
  *   first and connect afterwards, or close and connect anew in the child. exec() needs nothing: descriptors are close-on-exec.
  *   Readers, writers and halts keep what they need of the bus: it may be closed before them. No signal handler is installed, and no
- *   thread is started but the one that a halt has while it lasts.
+ *   thread is started but the one that a halt has while it lasts, and one for up to 127 readers whose descriptors are asked for.
  *
  * LIFETIMES AND GROWTH
  *   Structs that you fill in begin with `size`; set it to their sizeof, zero the rest (0 and NULL mean the default), so that a program
@@ -84,7 +85,9 @@ extern "C" {
 
 /* ---- Versions ---------------------------------------------------------------------------------------------------------------- */
 
-/* The interface that this header describes. It goes up with every addition; what breaks programs changes the soname. */
+/* The interface that this header describes. It goes up with every addition; what breaks programs changes the soname. New with 3: ways to
+ * wait (enum syncline_wait), descriptors for poll (syncline_reader_pollable()), wait sets, lossy channels and eviction (enum
+ * syncline_delivery), and what is lost (syncline_detail_lost()). */
 #define SYNCLINE_ABI_VERSION 3u
 
 /* The interface of the library that runs: it serves programs built for this one and for all before. */
@@ -576,6 +579,9 @@ int syncline_writer_on_halt(syncline_writer *writer, uint32_t mode);
 /* How long publish, loan and push wait for room before they say SYNCLINE_EFULL: 0, the default: not at all. */
 int syncline_writer_set_room_timeout(syncline_writer *writer, int64_t timeout_ns);
 
+/* How they wait for it; as syncline_reader_set_wait(). */
+int syncline_writer_set_room_wait(syncline_writer *writer, uint32_t wait, int64_t spin_ns);
+
 /* The number of the zone's last sealed era; 0 before the first. */
 int syncline_writer_generation(syncline_writer *writer, uint64_t *generation);
 
@@ -731,6 +737,72 @@ int syncline_reader_generation(syncline_reader *reader, uint64_t *generation);
 
 /* Closes the reader. NULL is fine. */
 void syncline_reader_close(syncline_reader *reader);
+
+/* ---- Waiting ----------------------------------------------------------------------------------------------------------------- */
+
+/* How to wait for what is not there yet. */
+enum syncline_wait {
+    SYNCLINE_WAIT_BRIEF,           /* look a moment longer, some microseconds, then sleep; the default */
+    SYNCLINE_WAIT_SPIN,            /* look again and again, and never sleep: nothing is quicker, and it takes a core */
+    SYNCLINE_WAIT_SPIN_THEN_BLOCK, /* look again and again for `spin_ns`, then sleep */
+    SYNCLINE_WAIT_BLOCK            /* look once, then sleep */
+};
+
+/* How syncline_reader_wait(), syncline_reader_wait_era() and syncline_reader_wait_live() wait from now on: one of enum syncline_wait;
+ * `spin_ns` counts for SYNCLINE_WAIT_SPIN_THEN_BLOCK only.
+ * Errors: SYNCLINE_EINVALID: another number. */
+int syncline_reader_set_wait(syncline_reader *reader, uint32_t wait, int64_t spin_ns);
+
+/* How a reader's waits went, since it was opened. Valid until the next such call, or the close. */
+struct syncline_sleeps {
+    uint64_t spared;    /* announced, and then found what it waited for: no sleep was needed */
+    uint64_t overtaken; /* rung between the announcement and the sleep, which did not begin then */
+    uint64_t rung;      /* slept, and was woken by a ring */
+    uint64_t unrung;    /* slept until the deadline or the bound of one sleep (100 ms), or a signal handler ran */
+    uint64_t missed;    /* of those, found something that nobody had rung for: the ringer had died, and there was no broker */
+};
+int syncline_reader_sleeps(syncline_reader *reader, const struct syncline_sleeps **sleeps);
+
+/* A descriptor that is readable while there may be something to take: for poll(), epoll and what is built on them. It belongs to the reader;
+ * do not read, write or close it. It is readable at first. Then take what there is with syncline_reader_try(), syncline_reader_try_era()
+ * or syncline_reader_try_live(): it stays readable until one of them returns 0, or one that waits does so. That clears it, and what comes
+ * makes it readable again. It may be readable for nothing. What else the waiting calls tell (SYNCLINE_ECLOSED, SYNCLINE_EEARLY,
+ * SYNCLINE_EROLLEDBACK) makes it readable, too, and a try tells it.
+ * From the first call on, a try that finds nothing costs some system calls (one that finds something costs none). No broker is needed.
+ * Errors: SYNCLINE_EIO: no thread can be started, or no descriptor made. */
+int syncline_reader_pollable(syncline_reader *reader, int *descriptor);
+
+/* Waits for the first of any number of readers (of several zones, of several brokers) and other descriptors. Each has a key of yours. */
+typedef struct syncline_wait_set syncline_wait_set;
+
+/* An empty one.
+ * Errors: SYNCLINE_EIO: no descriptor can be made. */
+int syncline_wait_set_open(syncline_wait_set **set);
+
+/* How it waits from now on; as syncline_reader_set_wait(). Spinning here asks the kernel again and again. */
+int syncline_wait_set_set_wait(syncline_wait_set *set, uint32_t wait, int64_t spin_ns);
+
+/* Waits for a reader, too, until it is closed or removed. It may be in several sets, and in one of them once.
+ * Errors: as syncline_reader_pollable(); SYNCLINE_EIO: it is in this set already; or, of the second, is not. */
+int syncline_wait_set_add_reader(syncline_wait_set *set, uint64_t key, syncline_reader *reader);
+int syncline_wait_set_remove_reader(syncline_wait_set *set, syncline_reader *reader);
+
+/* Waits for a descriptor of yours to be readable or to hang up, too, until it is closed (with its duplicates) or removed.
+ * Errors: SYNCLINE_EIO: it can not be waited for, as a regular file, or is in this set already; or, of the second, is not;
+ * SYNCLINE_EINVALID: a negative number. */
+int syncline_wait_set_add_fd(syncline_wait_set *set, uint64_t key, int descriptor);
+int syncline_wait_set_remove_fd(syncline_wait_set *set, int descriptor);
+
+/* Waits until one or more are ready: returns how many, 0 if none is in time, and puts their keys into `keys`, which has room for `capacity`
+ * (1 or more; up to 64 come at once). Those left out come with the next call. A reader is ready until a try has returned 0, and may be
+ * ready for nothing. */
+int syncline_wait_set_wait(syncline_wait_set *set, int64_t timeout_ns, uint64_t *keys, uint32_t capacity);
+
+/* A descriptor that is readable while one of them is ready: for a set in another epoll. It belongs to the set. */
+int syncline_wait_set_pollable(syncline_wait_set *set, int *descriptor);
+
+/* Closes the set, and nothing that is in it. NULL is fine. */
+void syncline_wait_set_close(syncline_wait_set *set);
 
 /* ---- Halt -------------------------------------------------------------------------------------------------------------------- */
 

@@ -86,10 +86,12 @@ pub mod wire;
 pub use error::{Closed, Code, Error, Evicted, Laggard, Lagged, Result};
 pub use layout::zone::{Pace, Reason};
 
+#[cfg(all(feature = "tokio", not(loom)))]
+pub use client::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 #[cfg(not(loom))]
 pub use client::{
     Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, Live, Loan, Message, Origin,
-    Payload, Reader, ReaderBuilder, Start, Unrested, Watch, Writer, Zone, field,
+    Payload, Reader, ReaderBuilder, Sleeps, Start, Unrested, Wait, WaitSet, Watch, Writer, Zone, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;

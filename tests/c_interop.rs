@@ -85,6 +85,22 @@ fn zones_are_made_listed_and_rolled_back() {
 }
 
 #[test]
+fn every_way_to_wait_works() {
+    conforms("tests/c/waiting.c", Link::Shared);
+}
+
+#[test]
+fn epoll_in_c() {
+    let bus = Bus::embedded().unwrap();
+    let program = Program::compile("examples/c/epoll.c", Link::Shared);
+    let child = program.start(&bus, &[]);
+    bus.zone("plant").wait_readers("note", 1, LONG).unwrap();
+    let publisher = Program::compile("examples/c/publisher.c", Link::Shared);
+    assert_eq!(finish(publisher.start(&bus, &["25"])), "published 25 poses in 3 eras\n");
+    assert_eq!(finish(child), "era 1: 20 messages\nera 2: 20 messages\nera 3: 10 messages\nthe timer has run\n");
+}
+
+#[test]
 fn the_static_library_links() {
     conforms("tests/c/round_trip.c", Link::Static);
 }

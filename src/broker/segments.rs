@@ -89,6 +89,10 @@ impl ZoneSegments {
         meeting.populate(0, meeting_size)?;
         let meeting_map = MeetingMap::create(meeting.fd(), geometry.entries, number)?;
         meeting.seal_shared()?;
+        if !membarrier::barrier() {
+            // Nor could it put a fence into others for a client that may not call it: everybody fences, from the first ring on.
+            bell::demand_fences_of_all(meeting_map.view().header);
+        }
         let zone_read_only = Arc::new(zone.read_only()?);
         Ok(ZoneSegments { zone: Arc::new(zone), zone_read_only, zone_map, meeting: Arc::new(meeting), meeting_map })
     }

@@ -23,9 +23,8 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(zone: ZoneMap, meeting: MeetingMap, policy: Policy) -> Driver {
-        let (fence, made_us) = (waiting::ringer_fence(), monotonic_us());
-        Driver { zone, meeting, policy, fence, made_us, orphaned: AtomicBool::new(false) }
+    pub(crate) fn new(zone: ZoneMap, meeting: MeetingMap, policy: Policy, fence: Fence) -> Driver {
+        Driver { zone, meeting, policy, fence, made_us: monotonic_us(), orphaned: AtomicBool::new(false) }
     }
 
     /// Runs the edge that is due, if one is and the zone is not halted; whether it did.

@@ -4,6 +4,7 @@
 //! the others theirs.
 
 use super::reactions::Reactions;
+use super::relay::Relay;
 use crate::error::{Code, Error, Result};
 use crate::os::fork::Epoch;
 use crate::os::socket::{Conn, MAX_PACKET};
@@ -31,6 +32,8 @@ pub(crate) struct Link {
     changed: Condvar,
     /// Wakes the leader, who waits for the socket, when somebody else has taken in what it waits for.
     taken_in: EventFd,
+    /// Serves readers that wait in `epoll`.
+    relay: Relay,
 }
 
 #[derive(Default)]
@@ -57,8 +60,15 @@ impl Link {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let taken_in = EventFd::from_value_and_flags(0, flags)
             .map_err(|errno| Error::io("making an event descriptor")(errno.into()))?;
-        let link =
-            Link { conn, path: path.to_owned(), epoch, state: Mutex::default(), changed: Condvar::new(), taken_in };
+        let link = Link {
+            conn,
+            path: path.to_owned(),
+            epoch,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            taken_in,
+            relay: Relay::new(epoch),
+        };
         let hello = Ask::Hello {
             protocol: crate::wire::PROTOCOL,
             layout_hash: crate::layout::LAYOUT_HASH,
@@ -72,6 +82,10 @@ impl Link {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
     }
 
     pub(crate) fn epoch(&self) -> Epoch {

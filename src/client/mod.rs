@@ -17,7 +17,11 @@ mod message;
 mod payload;
 mod reactions;
 mod reader;
+mod relay;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod waiting;
+mod waitset;
 mod watch;
 mod writer;
 mod zone;
@@ -31,6 +35,10 @@ pub use loan::Loan;
 pub use message::{Message, Origin};
 pub use payload::{Described, Payload, field};
 pub use reader::{Live, Reader, ReaderBuilder, Start};
+#[cfg(feature = "tokio")]
+pub use tokio::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
+pub use waiting::{Sleeps, Wait};
+pub use waitset::WaitSet;
 pub use watch::Watch;
 pub use writer::{HaltMode, HeldUpBy, Lane, LaneBuilder, Writer};
 pub use zone::Zone;

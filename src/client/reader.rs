@@ -3,6 +3,8 @@
 mod eras;
 mod live;
 mod open;
+mod pollable;
+mod wait;
 
 #[cfg(feature = "capi")]
 pub(crate) use live::Given;
@@ -15,7 +17,6 @@ use super::lanes::{LaneIn, Next, Taken, give_up};
 use super::link::{Link, Parcel};
 use super::message::Message;
 use super::reactions::Reactions;
-use super::waiting::{self, Deadline};
 use crate::error::{Error, Result};
 use crate::layout::zone::Pace;
 use crate::layout::{meeting, zone};
@@ -95,6 +96,7 @@ pub struct Reader {
     rolls: u64,
     /// An error met where none could be told: the next call tells it.
     untold: Option<Error>,
+    waits: wait::Waits,
 }
 
 impl Reader {
@@ -213,7 +215,7 @@ impl Reader {
     /// [`Error::Forked`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Option<Message<'_>>> {
-        Ok(self.poll()?.map(|taken| Message::new(self, taken)))
+        Ok(self.try_next(Self::poll)?.map(|taken| Message::new(self, taken)))
     }
 
     /// The next message; spins until there is one. For a core of one's own: nothing is quicker.
@@ -225,7 +227,7 @@ impl Reader {
         Ok(Message::new(self, taken))
     }
 
-    /// The next message; sleeps until there is one.
+    /// The next message; waits until there is one, as [`Reader::set_wait`] says.
     ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`Reader::try_recv`].
@@ -239,7 +241,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Invalid`] for a live reader; else as [`Reader::try_recv`].
     pub fn try_era(&mut self) -> Result<Option<Era<'_>>> {
-        let begun = self.begin_next_era()?;
+        let begun = self.try_next(Self::begin_next_era)?;
         Ok(begun.map(|(number, merged)| Era::new(self, number, merged)))
     }
 
@@ -252,7 +254,7 @@ impl Reader {
         Ok(Era::new(self, number, merged))
     }
 
-    /// The next sealed era; sleeps until there is one.
+    /// The next sealed era; waits until there is one, as [`Reader::set_wait`] says.
     ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`Reader::try_era`].
@@ -283,77 +285,6 @@ impl Reader {
     pub fn generation(&self) -> Result<u64> {
         self.check_fork()?;
         Ok(self.zone.view().generation())
-    }
-
-    pub(crate) fn spin_for<R>(
-        &mut self,
-        timeout: Duration,
-        mut poll: impl FnMut(&mut Self) -> Result<Option<R>>,
-    ) -> Result<R> {
-        let mut deadline = None;
-        loop {
-            // The clock is looked at rarely: it costs as much as many polls.
-            for _ in 0..256 {
-                if let Some(found) = poll(self)? {
-                    return Ok(found);
-                }
-                std::hint::spin_loop();
-            }
-            self.check_news()?;
-            if let Some(driver) = self.reactions.known_driver() {
-                driver.mind(self.proposer());
-            }
-            if deadline.get_or_insert_with(|| Deadline::after(timeout)).has_passed() {
-                return Err(Error::Timeout);
-            }
-        }
-    }
-
-    /// Who is on record for an edge that a reader runs by its process's driver: nobody's row.
-    fn proposer(&self) -> u32 {
-        self.zone.view().geometry.writers + 1
-    }
-
-    pub(crate) fn wait_for<R>(
-        &mut self,
-        timeout: Duration,
-        mut poll: impl FnMut(&mut Self) -> Result<Option<R>>,
-    ) -> Result<R> {
-        let deadline = Deadline::after(timeout);
-        if let Some(found) = waiting::spin(|| poll(self))? {
-            return Ok(found);
-        }
-        loop {
-            // Before the deadline: however short that is, news are told.
-            self.check_news()?;
-            if deadline.has_passed() {
-                return Err(Error::Timeout);
-            }
-            let bells = &self.bells;
-            let (bell, mask) =
-                if self.synced { (&bells.synced.0, u32::MAX) } else { (&bells.live.0, self.sleep_mask()) };
-            let expected = waiting::announce(bell, mask);
-            if let Some(found) = poll(self)? {
-                return Ok(found);
-            }
-            self.check_news()?;
-            let driver = self.reactions.known_driver();
-            let due = driver.as_ref().and_then(|driver| driver.due_us());
-            let bells = &self.bells;
-            let bell = if self.synced { &bells.synced.0 } else { &bells.live.0 };
-            waiting::sleep(bell, expected, deadline.or_at(due));
-            if let Some(driver) = driver {
-                driver.mind(self.proposer());
-            }
-            if let Some(found) = poll(self)? {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// The bits to sleep on: with no lane yet, any.
-    fn sleep_mask(&self) -> u32 {
-        if self.mask == 0 { u32::MAX } else { self.mask }
     }
 
     /// The next message, as [`Reader::try_recv`]. (Inlined, as `poll_live` is: two threads of one core that live on few instructions pass a

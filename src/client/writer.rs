@@ -13,7 +13,7 @@ use super::link::{Link, take_fds, unexpected};
 use super::loan::Loan;
 use super::payload::{Payload, bytes_of};
 use super::reactions::Reactions;
-use super::waiting;
+use super::waiting::{self, Wait};
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::lane::{MAX_VERSION, max_commit};
@@ -225,6 +225,7 @@ pub struct Writer {
     /// Lanes with frames of the open batch.
     touched: Vec<u32>,
     room_timeout: Duration,
+    room_wait: Wait,
     /// The hints to finish that this writer has heeded, and whether it has told of the last.
     early: u64,
     early_asked: bool,
@@ -257,7 +258,8 @@ impl Writer {
             return Err(Error::Corrupt(format!("row {row}: the zone has {}", zone.view().rows.len())));
         };
         let reactions = link.reactions(number, geometry.writers as usize)?;
-        let driver = reactions.driver(|| Driver::new(zone.clone(), meeting.clone(), policy));
+        let fence = waiting::attach(&meeting, &link)?;
+        let driver = reactions.driver(|| Driver::new(zone.clone(), meeting.clone(), policy, fence));
         let header = zone.header();
         // As the broker has found it: of what came since, this writer is told, and says in its row that it knows.
         let rolled = own.rolled.load(order::RELAXED.get());
@@ -282,10 +284,11 @@ impl Writer {
             version,
             settled: 0,
             reacted: 0,
-            fence: waiting::ringer_fence(),
+            fence,
             lanes: Vec::new(),
             touched: Vec::new(),
             room_timeout: Duration::ZERO,
+            room_wait: Wait::default(),
             early: zone_early,
             early_asked: false,
             on_halt: HaltMode::default(),
@@ -351,6 +354,11 @@ impl Writer {
     /// How long `publish`, `loan` and `push` wait for room in a lane before they say [`Error::Full`]; not at all by default.
     pub fn set_room_timeout(&mut self, timeout: Duration) {
         self.room_timeout = timeout;
+    }
+
+    /// How they wait for it; by default as readers do.
+    pub fn set_room_wait(&mut self, wait: Wait) {
+        self.room_wait = wait;
     }
 
     /// The longest message that a lane takes, in bytes.

@@ -4,6 +4,7 @@ use super::driver::Driver;
 use super::halt::{Halt, HaltParts};
 use super::link::{Link, take_fds, unexpected};
 use super::reader::ReaderBuilder;
+use super::waiting;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::layout::zone::Pace;
@@ -221,7 +222,8 @@ impl Zone {
             .map_err(Error::io("mapping the zone segment"))?;
         let meeting =
             MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
-        Ok((zone, Driver::new(zone_map, meeting, policy)))
+        let fence = waiting::attach(&meeting, &self.link)?;
+        Ok((zone, Driver::new(zone_map, meeting, policy, fence)))
     }
 
     /// Opens a writer; `name` is for people.

@@ -58,7 +58,7 @@ unsafe fn begin(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syncline_reader_try_era(reader: *mut ReaderHandle, era: *mut *const CEra) -> c_int {
     // SAFETY: passed on to our caller.
-    unsafe { begin(reader, era, Reader::begin_next_era) }
+    unsafe { begin(reader, era, |reader| reader.try_next(Reader::begin_next_era)) }
 }
 
 /// The next era, spinning.

@@ -53,7 +53,7 @@ pub unsafe extern "C" fn syncline_reader_try_live(
     edge: *mut *const CEdge,
 ) -> c_int {
     // SAFETY: passed on to our caller.
-    unsafe { take(reader, message, edge, Reader::poll_marked) }
+    unsafe { take(reader, message, edge, |reader| reader.try_next(Reader::poll_marked)) }
 }
 
 /// The next message or edge, sleeping.

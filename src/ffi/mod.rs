@@ -25,6 +25,7 @@ mod message;
 mod publish;
 mod reader;
 mod types;
+mod waiting;
 mod watch;
 mod writer;
 mod zone;

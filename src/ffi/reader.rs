@@ -10,6 +10,7 @@ use super::era::{CEra, none_begun};
 use super::error::{c_text, coded, free, guard};
 use super::message::{CMessage, Origins};
 use super::types::{self, CType};
+use super::waiting::CSleeps;
 use super::zone::{CZoneOptions, ZoneShape, check_zero};
 use crate::client::{Reader, Start, Taken};
 use crate::error::{Closed, Code, Error, Result};
@@ -30,6 +31,8 @@ pub struct ReaderHandle {
     closed: Option<ClosedText>,
     /// The edge that was looked at last.
     pub(super) edge: Option<OwnedEdge>,
+    /// How the waits went that were asked about last.
+    pub(super) sleeps: CSleeps,
 }
 
 /// `struct syncline_closed`.
@@ -202,6 +205,7 @@ pub unsafe extern "C" fn syncline_reader_open(
             era: CEra::default(),
             closed: None,
             edge: None,
+            sleeps: CSleeps::default(),
         };
         *reader = Box::into_raw(Box::new(opened));
         Ok(0)
@@ -240,7 +244,7 @@ pub(super) unsafe fn take(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syncline_reader_try(reader: *mut ReaderHandle, message: *mut *const CMessage) -> c_int {
     // SAFETY: passed on to our caller.
-    unsafe { take(reader, message, Reader::poll) }
+    unsafe { take(reader, message, |reader| reader.try_next(Reader::poll)) }
 }
 
 /// The next message, spinning.

@@ -18,11 +18,13 @@
 //!
 //! **The fences.** The pair has to be full, but the ringer's can cost nothing when the sleeper calls `membarrier`, which puts a
 //! fence into every registered process. So `a` is a compiler fence if the ringing process is registered and the `FENCE` bit is
-//! clear; a sleeper that may not call membarrier sets that bit for good.
-//! (A ringer that has not yet seen the bit set can miss one sleeper: every sleep is bounded for such cases.)
+//! clear; a process that may not call membarrier sets that bit for good. A ringer that has not seen the bit yet could miss its sleeper: so it
+//! is set when the process joins, and the broker is asked for a membarrier before it sleeps the first time; a broker that may not call it
+//! either sets the bit on every bell that it makes. (What is left is a process that is forbidden the call after it has joined: its first
+//! sleep may last to its bound.)
 
 use super::order::{BELL_FENCE, RELAXED, SLEEPERS_SEE, SLEEPERS_SET};
-use crate::layout::meeting::Bell;
+use crate::layout::meeting::{Bell, Header};
 
 /// Somebody who may sleep here can not call membarrier.
 const FENCE: u64 = 1 << 32;
@@ -121,6 +123,13 @@ pub fn announce(bell: &Bell, mask: u32) -> u32 {
 /// Step 3, for sleepers that can not call membarrier.
 pub fn sleeper_fence() {
     super::order::SLEEPER_FENCE.fence();
+}
+
+/// The same for every bell of a meeting.
+pub fn demand_fences_of_all(bells: &Header) {
+    for bell in [&bells.live.0, &bells.synced.0, &bells.room.0, &bells.done.0] {
+        demand_fences(bell);
+    }
 }
 
 /// Asks ringers for full fences from now on: this sleeper can not call membarrier.

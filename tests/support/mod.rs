@@ -6,6 +6,7 @@ pub mod broker;
 pub mod ledger;
 pub mod pace;
 pub mod puppet;
+pub mod seccomp;
 pub mod stops;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Runs all tests.
 pub(crate) fn run() -> Result<(), String> {
-    succeed(&mut cargo(&["test", "--workspace"]))?;
+    succeed(&mut cargo(&["test", "--workspace", "--features", "syncline/tokio"]))?;
     succeed(&mut models(&["ring::models"]))
 }
 

@@ -195,6 +195,7 @@ impl Reader {
             return Err(error);
         }
         (self.era, self.first) = (era - 1, false);
+        self.alert();
         Ok(())
     }
 

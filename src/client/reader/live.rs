@@ -31,11 +31,11 @@ impl Reader {
     /// # Errors
     /// [`Error::Invalid`] for a reader without markers; else as [`Reader::try_recv`].
     pub fn try_live(&mut self) -> Result<Option<Live<'_>>> {
-        let given = self.poll_marked()?;
+        let given = self.try_next(Self::poll_marked)?;
         Ok(given.map(|given| self.dress(given)))
     }
 
-    /// The next message or edge; sleeps until there is one.
+    /// The next message or edge; waits until there is one, as [`Reader::set_wait`] says.
     ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`Reader::try_live`].
@@ -62,7 +62,7 @@ impl Reader {
         Ok(self.dress(given))
     }
 
-    fn dress(&mut self, given: Given) -> Live<'_> {
+    pub(crate) fn dress(&mut self, given: Given) -> Live<'_> {
         match given {
             Given::Message(taken) => Live::Message(Message::new(self, taken)),
             Given::Edge(era) => Live::Edge(self.edge_given(era)),

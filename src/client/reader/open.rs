@@ -1,10 +1,11 @@
 //! Opening a reader: what it wants, how it joins, and where it starts.
 
 use super::eras::{Before, ERA_TRIES};
+use super::wait::Waits;
 use super::{NEVER_LOOKED, Reader};
 use crate::client::link::{Link, take_fds, unexpected};
 use crate::client::payload::Payload;
-use crate::client::waiting;
+use crate::client::waiting::{self, Wait};
 use crate::client::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::zone::Pace;
@@ -41,6 +42,7 @@ pub struct ReaderBuilder {
     marked: bool,
     early: bool,
     start: Start,
+    wait: Wait,
 }
 
 impl ReaderBuilder {
@@ -55,6 +57,7 @@ impl ReaderBuilder {
             marked: false,
             early: false,
             start: Start::default(),
+            wait: Wait::default(),
         }
     }
 
@@ -107,6 +110,12 @@ impl ReaderBuilder {
         self
     }
 
+    /// How to wait; see [`Reader::set_wait`].
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
     /// Joins. When this returns, nothing that is published afterwards can be missed.
     ///
     /// # Errors
@@ -119,7 +128,7 @@ impl ReaderBuilder {
 
 impl Reader {
     fn open(builder: ReaderBuilder) -> Result<Reader> {
-        let ReaderBuilder { zone, name, channels, must_exist, synced, marked, early, start } = builder;
+        let ReaderBuilder { zone, name, channels, must_exist, synced, marked, early, start, wait } = builder;
         if synced && marked {
             return Err(Error::Invalid(
                 "reader both synced and with markers: expected one of them; a synced reader is handed whole eras"
@@ -139,7 +148,9 @@ impl Reader {
         })?;
         let opened = Self::join(&link, id, (synced, marked, early), start);
         link.forget(id);
-        opened
+        let mut reader = opened?;
+        reader.set_wait(wait);
+        Ok(reader)
     }
 
     /// The answers to `OpenReader`: the segments, each lane there is, and that it was all.
@@ -154,6 +165,7 @@ impl Reader {
             ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadOnly).map_err(Error::io("mapping the zone segment"))?;
         let meeting =
             MeetingMap::new(meeting_fd.as_fd(), geometry.entries).map_err(Error::io("mapping the meeting segment"))?;
+        let fence = waiting::attach(&meeting, link)?;
         let mut reader = Reader {
             epoch: link.epoch(),
             reactions: link.reactions(number, geometry.writers as usize)?,
@@ -168,7 +180,7 @@ impl Reader {
             id: reader,
             number,
             synced,
-            fence: waiting::ringer_fence(),
+            fence,
             mask: 0,
             lanes: Vec::new(),
             waiting: VecDeque::new(),
@@ -186,6 +198,7 @@ impl Reader {
             cuts_of: 0,
             keep_eras: policy.keep_eras.into(),
             untold: None,
+            waits: Waits::new(Wait::default()),
         };
         loop {
             match link.next_reply(id, patience)? {

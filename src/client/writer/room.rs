@@ -3,7 +3,7 @@
 use super::commit::count;
 use super::{Key, Lane, LaneOut, Writer, wrong_lane};
 use crate::client::lanes::cut_of;
-use crate::client::waiting::{self, Deadline};
+use crate::client::waiting::{self, Deadline, Spinner};
 use crate::error::{Error, Result};
 use crate::layout::lane::PAGES;
 use crate::layout::zone::Pace;
@@ -84,16 +84,20 @@ impl Writer {
     /// Moves the floor until there is room for `need` bytes at once, or waits until readers let it move.
     fn find_room(&mut self, key: Key, need: u64) -> Result<()> {
         self.settle_permit();
-        let mut deadline = None;
+        let mut waited = None;
         loop {
             let Err(held) = self.try_room(key, need) else { return Ok(()) };
             let until = match self.judge(key, need, &held) {
                 Verdict::Evicted => continue,
                 Verdict::Full(full, until) => {
-                    let deadline = *deadline.get_or_insert_with(|| Deadline::after(self.room_timeout));
+                    let (deadline, spinner) = waited
+                        .get_or_insert_with(|| (Deadline::after(self.room_timeout), Spinner::new(self.room_wait)));
                     if self.room_timeout.is_zero() || deadline.has_passed() {
                         count(&self.own.full);
                         return Err(full);
+                    }
+                    if spinner.spin() {
+                        continue;
                     }
                     deadline.or_at(until)
                 }

@@ -10,6 +10,9 @@ use syncline::{Bus, Error};
 
 const TEST: &str = "no_system_call_is_made_while_messages_flow";
 
+/// Messages before that.
+const WARM_UP: u64 = 1000;
+
 /// From now on every system call kills this process, but for its end and (where the system can not tell the time without one) for the time.
 fn seal_off() {
     const ALLOWED: [libc::c_long; 3] = [libc::SYS_exit_group, libc::SYS_clock_gettime, libc::SYS_rt_sigreturn];
@@ -68,15 +71,16 @@ fn reader(count: u64, synced: bool) {
     let builder = bus.zone("z").reader("r").channel::<[u64]>("a");
     let mut reader = if synced { builder.synced() } else { builder }.open().expect("reader");
     say("ready", "");
-    // The first message is the last of what needs the system: its lane is to be mapped.
+    // The first messages need the system: their lane is to be mapped, and errors to be made for the first time.
     let read = SharedWord::new(Path::new(&argument("WORD")));
-    let mut next = loop {
+    let mut next = 0;
+    while next < WARM_UP {
         match reader.spin_recv(LONG) {
-            Ok(message) => break message.sequence() + 1,
+            Ok(message) => next = message.sequence() + 1,
             Err(Error::Lagged(_)) => {}
             Err(error) => panic!("{error}"),
         }
-    };
+    }
     seal_off();
     while next < count {
         match reader.try_recv() {

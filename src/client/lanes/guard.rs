@@ -16,6 +16,8 @@ use crate::wire::LaneInfo;
 
 /// Looks at a lane whose writer is faster before the caller may breathe.
 const TRIES: u32 = 16;
+/// The same for one that goes on behind what it is not to have: it has to look at all of that.
+const SKIP_TRIES: u32 = 256;
 /// In a frame's payload: it is in the copies, at this offset.
 const COPIED: u64 = 1 << 63;
 
@@ -139,10 +141,13 @@ impl LaneIn {
     }
 
     /// Begins with the oldest message of a lossy lane that is there now: what was before is not this reader's.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: the writer overwrites faster than this can look.
     #[cold]
     pub(super) fn begin_at_the_floor(&mut self) -> Result<()> {
         let Some(guard) = &mut self.guard else { return Ok(()) };
-        for _ in 0..TRIES {
+        for _ in 0..SKIP_TRIES {
             let found = guard.hold.rejoin(self.map.view(), &self.own).map_err(|what| {
                 let LaneInfo { channel_name, writer_name, .. } = &self.info;
                 Error::Corrupt(format!("lane of `{writer_name}` in channel `{channel_name}`: {what}"))
@@ -264,8 +269,11 @@ impl LaneIn {
     }
 
     /// Goes on behind all commits up to `cut` that are still there.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: the writer overwrites faster than this can look.
     pub(super) fn skip_guarded(&mut self, cut: u64) -> Result<()> {
-        for _ in 0..TRIES {
+        for _ in 0..SKIP_TRIES {
             if !self.take_hold() {
                 self.catch_up()?;
                 continue;
@@ -282,10 +290,13 @@ impl LaneIn {
             }
             let Some(guard) = &self.guard else { return Ok(()) };
             // Pinned or not: the way may have left the page that is held.
-            if still_there(|| passed(guard.lossy, &guard.listed, &self.map, self.place.position)) {
+            let is_held = guard.hold.pins() && guard.hold.covers(place.position);
+            if is_held || still_there(|| passed(guard.lossy, &guard.listed, &self.map, self.place.position)) {
                 self.place = place;
                 return Ok(());
             }
+            // Of what comes after the page that is held, the beginning is lost.
+            self.catch_up()?;
         }
         Err(Error::Timeout)
     }

@@ -231,7 +231,7 @@ impl Reader {
                 era += 1;
             }
             merged = false;
-            match self.skip_before(era)? {
+            match self.skip_in_time(era)? {
                 Before::Whole => {}
                 Before::Parts => {
                     self.era = era;
@@ -284,8 +284,7 @@ impl Reader {
         let is_whole = |reader: &mut Self, era| matches!(reader.look_before(era), Before::Whole);
         let next = (first..=generation).find(|&era| is_whole(self, era)).unwrap_or(generation + 1);
         let last = next - 1;
-        self.skip_before(next)?;
-        if last < first {
+        if matches!(self.skip_in_time(next)?, Before::Gone) || last < first {
             return Ok(());
         }
         (self.era, self.first) = (last, false);
@@ -300,6 +299,14 @@ impl Reader {
             self.cuts.push(if era == 0 { Some(0) } else { cut_of(zone, era, lane.row())? });
         }
         Ok(())
+    }
+
+    /// The same as [`Reader::skip_before`], but [`Before::Gone`] if a lossy writer is too fast: then look again.
+    fn skip_in_time(&mut self, era: u64) -> Result<Before> {
+        match self.skip_before(era) {
+            Err(Error::Timeout) => Ok(Before::Gone),
+            other => other,
+        }
     }
 
     /// Goes to the beginning of `era` in every lane, and finds out whether anything of it is missing.

@@ -5,6 +5,7 @@
 mod support;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::time::{Duration, Instant};
 use support::*;
 use syncline::{Bus, Lane, Live, Reader, Sleeps, Wait, Writer, Zone};
 
@@ -64,6 +65,32 @@ fn catch(reader: &mut Reader, way: &str, value: u64) {
     }
 }
 
+/// How long the other takes to wake and throw, in nanoseconds: who goes to sleep just then is thrown to while it does.
+#[derive(Default)]
+struct Timing {
+    usual: u64,
+}
+
+impl Timing {
+    fn wait(&mut self, is_late: bool, random: &mut Random, catch: impl FnOnce()) {
+        let start = Instant::now();
+        if is_late {
+            // From half of it to as much again: more often about when it comes.
+            let wait = Duration::from_nanos(
+                self.usual / 2 + random.below(self.usual / 2 + 1) + random.below(self.usual / 2 + 1),
+            );
+            while start.elapsed() < wait {
+                std::hint::spin_loop();
+            }
+            return catch();
+        }
+        catch();
+        let taken = start.elapsed().as_nanos() as u64;
+        // What a scheduler adds now and then is left out.
+        self.usual = if self.usual == 0 { taken } else { (7 * self.usual + taken.min(4 * self.usual)) / 8 };
+    }
+}
+
 fn player() {
     let (way, own, others) = (argument("WAY"), argument("OWN"), argument("OTHERS"));
     let bus = Bus::connect().unwrap();
@@ -74,21 +101,17 @@ fn player() {
     bus.zone(&own).wait_readers(&own, 1, LONG).unwrap();
     say("joined", "");
     let mut random = Random(argument("SEED").parse().unwrap());
-    let mut value = 0;
+    let (mut value, mut timing) = (0, Timing::default());
     let is_first = own == "a";
     while hear().as_deref() == Some("more") {
         for _ in 0..THROWS {
             if is_first {
-                (0..random.below(200)).for_each(|_| std::hint::spin_loop());
                 throw(&mut writer, lane, &way, value);
             }
-            if value % 2 == 0 {
-                // About as long as the other takes to wake and throw: then that comes while this one goes to sleep.
-                (0..random.below(800)).for_each(|_| std::hint::spin_loop());
-            }
-            catch(&mut reader, &way, value);
+            // In turn: who is going to sleep late throws to one who sleeps.
+            let is_late = value.is_multiple_of(2) == is_first;
+            timing.wait(is_late, &mut random, || catch(&mut reader, &way, value));
             if !is_first {
-                (0..random.below(200)).for_each(|_| std::hint::spin_loop());
                 throw(&mut writer, lane, &way, value);
             }
             value += 1;

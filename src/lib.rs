@@ -38,6 +38,12 @@
 //! # }
 //! ```
 //!
+//! # Waiting
+//!
+//! A reader spins, sleeps, or does first the one and then the other ([`Wait`]). It can be waited for in `poll` and `epoll`
+//! ([`Reader::pollable`]), with others and with sockets ([`WaitSet`]), and, with the feature `tokio`, in a task (`AsyncReader`). None of
+//! this needs the broker.
+//!
 //! # Trade-offs
 //!
 //! - Linux only (5.14 or later), on x86-64 and aarch64; one host; the processes of one user.
@@ -53,7 +59,7 @@
 //! in the writer's *row* of the zone. An [edge](ring::sequencer) notes for each row how far it had come (its *cut*) and moves the zone's
 //! generation on by one CAS; the era is what lies between two cuts. Any participant can run an edge, several at once, and none waits for
 //! another; in [lockstep](ring::lockstep) zones the last permit runs it. A zone can be brought to [rest](ring::halt). [Room](ring::floor) is reclaimed under readers without their help; [sleepers](ring::bell) cost a writer one load
-//! while there are none. The [broker] makes the segments, hands out descriptors, and cleans up after the [dead](ring::recovery).
+//! while there are none, also those that leave the sleeping to [another thread](ring::relay) and wait in `epoll`. The [broker] makes the segments, hands out descriptors, and cleans up after the [dead](ring::recovery).
 //!
 //! # Where to read on
 //!

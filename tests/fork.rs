@@ -6,13 +6,13 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use std::time::Duration;
 use support::*;
-use syncline::{Bus, Error};
+use syncline::{Bus, Error, WaitSet};
 
 fn forked<T>(answer: syncline::Result<T>) -> bool {
     matches!(answer, Err(Error::Forked))
 }
 
-/// The process that forks: it has one thread, as a program that becomes a daemon has.
+/// The process that forks: one thread of its own, as a program that becomes a daemon has, and the one that sleeps for its readers in `epoll`.
 fn forking() {
     let bus = Bus::connect().unwrap();
     let zone = bus.zone("z");
@@ -20,6 +20,10 @@ fn forking() {
     let lane = writer.channel("c").open::<u64>().unwrap();
     let mut reader = zone.reader("parent").channel::<u64>("c").open().unwrap();
     let mut synced = zone.reader("parent, synced").channel::<u64>("c").synced().open().unwrap();
+    let mut polled = zone.reader("parent, polled").channel::<u64>("c").open().unwrap();
+    let mut set = WaitSet::new().unwrap();
+    set.add_reader(7, &mut polled).unwrap();
+    assert!(polled.try_recv().unwrap().is_none());
     let mut watch = bus.watch(None).unwrap();
     writer.publish(lane, &1).unwrap();
     let mut loan = writer.loan(lane).unwrap();
@@ -36,6 +40,12 @@ fn forking() {
             assert_eq!(reader.recv(LONG).unwrap().copy::<u64>().unwrap(), 2);
             writer.edge().unwrap();
             assert!(synced.try_era().unwrap().is_some());
+            for value in [1, 2] {
+                assert_eq!(set.wait(LONG).unwrap().collect::<Vec<_>>(), [7]);
+                assert_eq!(polled.try_recv().unwrap().unwrap().copy::<u64>().unwrap(), value);
+            }
+            assert!(polled.try_recv().unwrap().is_none());
+            assert!(set.wait(Duration::from_millis(1)).is_err());
             say("parent", "fine");
         }
         ForkResult::Child => {
@@ -62,6 +72,11 @@ fn forking() {
                 forked(synced.try_era()),
                 forked(synced.next_era(Duration::from_millis(1))),
                 forked(reader.generation()),
+                forked(reader.pollable().map(drop)),
+                forked(polled.pollable().map(drop)),
+                forked(polled.try_recv().map(drop)),
+                forked(set.wait(Duration::from_millis(1)).map(drop)),
+                forked(set.add(1, std::io::stdin())),
                 forked(bus.list()),
                 forked(zone.writer("w")),
                 forked(zone.wait_readers("c", 1, Duration::from_millis(1))),
@@ -69,7 +84,7 @@ fn forking() {
             ];
             let mut wrong = held.iter().chain(&answers).filter(|answer| !**answer).count() as i32;
             // Dropping them must not touch the parent's memory or connection.
-            drop((writer, reader, synced, watch, zone, bus));
+            drop((writer, reader, synced, polled, set, watch, zone, bus));
             // A child that connects anew is a participant like any other.
             let anew = || -> syncline::Result<u64> {
                 let bus = Bus::connect()?;
@@ -77,8 +92,19 @@ fn forking() {
                 let mut writer = zone.writer("child")?;
                 let lane = writer.channel("c").open::<u64>()?;
                 let mut reader = zone.reader("child").channel::<u64>("c").open()?;
-                writer.publish(lane, &5)?;
-                reader.recv(LONG)?.copy()
+                let late = std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(5));
+                    writer.publish(lane, &5).map(|()| writer)
+                });
+                // A thread of this process's own serves it.
+                let mut set = WaitSet::new()?;
+                set.add_reader(1, &mut reader)?;
+                loop {
+                    if let Some(message) = reader.try_recv()? {
+                        break message.copy();
+                    }
+                    set.wait(LONG)?.for_each(drop);
+                }
             };
             wrong += i32::from(!matches!(anew(), Ok(5))) * 100;
             // SAFETY: ends the process at once; nothing of the parent's is run.

@@ -272,3 +272,53 @@ impl std::fmt::Debug for Zone {
         f.debug_struct("Zone").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bus;
+    use crate::os::testing::seccomp;
+    use crate::ring::bell;
+
+    /// Whether ringers of the zone are asked for full fences: on all bells, or on none.
+    fn are_fences_demanded(zone: &Zone) -> bool {
+        let (_, driver) = zone.attach().unwrap();
+        let bells = driver.meeting.view().header;
+        let [first, others @ ..] =
+            [&bells.live.0, &bells.synced.0, &bells.room.0, &bells.done.0].map(bell::are_fences_demanded);
+        assert!(others.iter().all(|other| *other == first));
+        first
+    }
+
+    /// In a thread that may not call membarrier.
+    fn refused<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                seccomp::refuse(&[libc::SYS_membarrier], libc::EPERM);
+                body()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn who_may_not_call_membarrier_asks_for_fences_before_it_sleeps() {
+        let bus = Bus::embedded().unwrap();
+        let _writers = ["reader", "writer", "neither"].map(|zone| bus.zone(zone).writer("w").unwrap());
+        assert!(!are_fences_demanded(&bus.zone("reader")));
+        let _reader = refused(|| bus.zone("reader").reader("r").channel::<u64>("c").open().unwrap());
+        assert!(are_fences_demanded(&bus.zone("reader")));
+        let _writer = refused(|| bus.zone("writer").writer("w").unwrap());
+        assert!(are_fences_demanded(&bus.zone("writer")));
+        assert!(!are_fences_demanded(&bus.zone("neither")));
+    }
+
+    #[test]
+    fn a_broker_that_may_not_call_membarrier_asks_for_fences_in_every_zone() {
+        // Its thread is the child of this one, and refused the same.
+        let bus = refused(|| Bus::embedded().unwrap());
+        let _writer = bus.zone("z").writer("w").unwrap();
+        assert!(are_fences_demanded(&bus.zone("z")));
+        let _reader = refused(|| bus.zone("z").reader("r").channel::<u64>("c").open().unwrap());
+    }
+}

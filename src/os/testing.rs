@@ -41,3 +41,8 @@ pub fn join_child(child: Pid) -> i32 {
 pub fn in_child(body: impl FnOnce() -> bool) -> i32 {
     join_child(spawn_child(body))
 }
+
+/// As the tests with several processes use it.
+#[path = "../../tests/support/seccomp.rs"]
+#[allow(dead_code, reason = "these tests refuse calls only")]
+pub mod seccomp;

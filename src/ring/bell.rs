@@ -132,6 +132,12 @@ pub fn demand_fences_of_all(bells: &Header) {
     }
 }
 
+/// Whether they are asked for.
+#[cfg(test)]
+pub fn are_fences_demanded(bell: &Bell) -> bool {
+    bell.sleepers.load(RELAXED.get()) & FENCE != 0
+}
+
 /// Asks ringers for full fences from now on: this sleeper can not call membarrier.
 pub fn demand_fences(bell: &Bell) {
     bell.sleepers.fetch_or(FENCE, RELAXED.get());

@@ -11,23 +11,23 @@ use loom::thread;
 use std::rc::Rc;
 
 /// A bell, what the sleepers wait for, and a futex as the kernel has it: waiting compares and queues under a lock.
-struct Room {
-    bell: Bell,
+pub(super) struct Room {
+    pub(super) bell: Bell,
     things: [AtomicU64; 2],
-    queue: Mutex<()>,
-    sleepers: Condvar,
+    pub(super) queue: Mutex<()>,
+    pub(super) sleepers: Condvar,
     /// Stands for a sleeper's look at the bell.
     look: UnsafeCell<()>,
 }
 
 impl Room {
-    fn new() -> Rc<Room> {
+    pub(super) fn new() -> Rc<Room> {
         let things = [AtomicU64::new(0), AtomicU64::new(0)];
         let (queue, sleepers, look) = (Mutex::new(()), Condvar::new(), UnsafeCell::new(()));
         Rc::new(Room { bell: Bell::zeroed(), things, queue, sleepers, look })
     }
 
-    fn has_come(&self, thing: usize) -> bool {
+    pub(super) fn has_come(&self, thing: usize) -> bool {
         self.things[thing].load(RELAXED.get()) != 0
     }
 
@@ -46,14 +46,14 @@ impl Room {
         }
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         let queue = self.queue.lock().unwrap();
         self.sleepers.notify_all();
         drop(queue);
     }
 
     /// Does the thing, and rings.
-    fn bring(&self, thing: usize, mask: u32) {
+    pub(super) fn bring(&self, thing: usize, mask: u32) {
         self.things[thing].store(1, RELAXED.get());
         ring(&self.bell, Mask::of(mask), Fence::Full, |_| self.wake());
     }

@@ -27,6 +27,7 @@ mod lockstep;
 mod marker;
 mod record;
 mod recovery;
+mod relay;
 mod revocable;
 mod stale;
 mod straddler;

@@ -15,6 +15,7 @@ const BALL: usize = 0;
 const STOP: usize = 32;
 const SENT: usize = 64;
 const DRAINED: usize = 384;
+const MET: usize = 416;
 /// Two words for each way: its tail and its head.
 const ENDS: usize = 96;
 const BELLS: usize = 256;
@@ -95,6 +96,16 @@ impl Arena {
     /// How many these are, once it is known.
     pub fn sent(&self) -> Option<u64> {
         Some(self.word(SENT).load(Ordering::Acquire)).filter(|&count| count != u64::MAX)
+    }
+
+    /// Tells that both ends have met.
+    pub fn tell_met(&self) {
+        self.word(MET).store(1, Ordering::Release);
+    }
+
+    /// Whether they have.
+    pub fn met(&self) -> bool {
+        self.word(MET).load(Ordering::Acquire) != 0
     }
 
     /// Tells that all of them were taken.

@@ -45,6 +45,7 @@ pub fn lead<P: Peer>(plan: &Plan, arena: &Arena, run: &Run, turn: &mut Turn<'_>)
     let mut link = P::open(plan, End::First)?;
     turn.begin(P::NAME, plan)?;
     link.meet(End::First)?;
+    arena.tell_met();
     let found = match plan.work {
         Work::Latency => bounce::<P, false>(&mut link, run)?,
         Work::Wake => bounce::<P, true>(&mut link, run)?,
@@ -70,11 +71,23 @@ pub fn follow<P: Peer>(plan: &Plan, arena: &Arena, ready: &mut dyn FnMut() -> Re
     let mut link = P::open(plan, End::Second)?;
     link.meet(End::Second)?;
     ready()?;
+    wait_until(|| arena.met(), PATIENCE)?;
     match plan.work {
         Work::Latency => answer::<P, false>(&mut link, arena),
         Work::Wake => answer::<P, true>(&mut link, arena),
         Work::Throughput => produce(&mut link, arena),
     }
+}
+
+fn wait_until(done: impl Fn() -> bool, patience: Duration) -> Result<()> {
+    let begin = Instant::now();
+    while !done() {
+        if begin.elapsed() > patience {
+            return Err("the first process says nothing".into());
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    Ok(())
 }
 
 #[inline(always)]
@@ -212,10 +225,7 @@ fn produce<P: Peer>(link: &mut P, arena: &Arena) -> Result<u64> {
     }
     arena.tell_sent(number);
     // A peer with threads of its own may still be sending; nothing is closed before all has come.
-    let end = Instant::now();
-    while !arena.drained() && end.elapsed() < 2 * PATIENCE {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until(|| arena.drained(), 2 * PATIENCE)?;
     Ok(number)
 }
 

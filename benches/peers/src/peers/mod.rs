@@ -50,3 +50,15 @@ pub fn futex() -> &'static Entry {
     const FUTEX: &Entry = &Entry::of::<futex::Futex>();
     FUTEX
 }
+
+/// The version of a crate that this was built with.
+#[allow(dead_code, reason = "not without those features")]
+fn locked(name: &str) -> &'static str {
+    let packages = include_str!("../../Cargo.lock").split("[[package]]");
+    let value = |package: &'static str, key: &str| -> Option<&'static str> {
+        let line = package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "))?;
+        Some(line.trim_matches('"'))
+    };
+    let mut found = packages.filter(|package| value(package, "name") == Some(name));
+    found.next().and_then(|package| value(package, "version")).unwrap_or("of unknown version")
+}

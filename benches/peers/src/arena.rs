@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// Bytes of the words, each used one on lines of its own.
 const WORDS_BYTES: usize = 4096;
 /// Bytes of the slots that go one way.
-const WAY_BYTES: usize = 2 << 20;
+const WAY_BYTES: usize = 4 << 20;
 const BALL: usize = 0;
 const STOP: usize = 32;
 const SENT: usize = 64;

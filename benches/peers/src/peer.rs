@@ -7,9 +7,6 @@ use crate::measure::{self, Found, Run};
 use clap::ValueEnum;
 use std::path::PathBuf;
 
-/// What is between writer and reader, in bytes.
-const ROOM: usize = 128 << 10;
-
 /// Kinds of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Work {
@@ -43,9 +40,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Bytes between a writer and its reader, where bytes are what counts: 128 KiB, or two messages.
+    /// Bytes between a writer and its reader, where bytes are what counts: 128 KiB or two messages for latency, else 256 KiB or three.
     pub fn room(&self) -> usize {
-        ROOM.max(2 * self.size)
+        match self.work {
+            Work::Throughput => (256 << 10).max(3 * self.size),
+            Work::Latency | Work::Wake => (128 << 10).max(2 * self.size),
+        }
     }
 
     /// Messages between them, where messages are what counts: those that fit, small ones taken for a cache line each.

@@ -36,9 +36,11 @@ pub struct Aeron {
     _client: rusteron_client::Aeron,
 }
 
-/// Bytes of a term: half of one may be between a publication and its reader, and a message is at most an eighth.
+/// Bytes of a term. Half of one may be between a publication and its reader; a message is at most an eighth. Only the driver makes
+/// room again, so what is to flow needs as much as is written while it sleeps.
 fn term(plan: &Plan) -> usize {
-    (2 * plan.room()).max(8 * plan.size).max(64 << 10).next_power_of_two()
+    let least = if plan.work == Work::Throughput { 4 << 20 } else { 2 * plan.room() };
+    least.max(8 * plan.size).next_power_of_two()
 }
 
 fn directory(plan: &Plan) -> Result<CString> {
@@ -88,13 +90,13 @@ impl Peer for Aeron {
         format!(
             "C client and media driver of rusteron {}; exclusive publications, `try_claim` and `poll` in place with up to {FRAGMENTS} \
              fragments; messages over 64 KiB by `offer` and a fragment assembler; back pressure retried. The driver has to run \
-             on one of the same two cores: one thread, shared mode, idle strategy backoff",
+             on one of the same two cores: one thread, shared mode, which sleeps for 100 us when idle",
             super::locked("rusteron-client")
         )
     }
 
     fn room(plan: &Plan) -> String {
-        format!("window of {} KiB of 3 terms of {}", term(plan) >> 11, term(plan) >> 10)
+        format!("window of {} KiB, 3 terms of {}", term(plan) >> 11, term(plan) >> 10)
     }
 
     fn host(plan: &Plan) -> Result<Driver> {
@@ -103,7 +105,8 @@ impl Peer for Aeron {
         context.set_dir_delete_on_start(true)?;
         context.set_dir_delete_on_shutdown(true)?;
         context.set_threading_mode(bindings::aeron_threading_mode_t::AERON_THREADING_MODE_SHARED)?;
-        context.set_shared_idle_strategy(&CString::new(std::env::var("AERON_IDLE").unwrap_or("backoff".to_owned()))?)?;
+        context.set_shared_idle_strategy(c"sleep-ns")?;
+        context.set_shared_idle_strategy_init_args(c"100us")?;
         // Wherever there is room: it must not be pinned as this thread is.
         let here = Pid::from_raw(0);
         let pinned = sched_getaffinity(here)?;
@@ -122,14 +125,12 @@ impl Peer for Aeron {
         context.set_dir(&directory(plan)?)?;
         let client = rusteron_client::Aeron::new(&context)?;
         client.start()?;
-        let t = std::env::var("AERON_TERM").ok().and_then(|t| t.parse().ok()).unwrap_or(term(plan));
-        let channel = CString::new(format!("aeron:ipc?term-length={}|mtu={FRAME}", t))?;
+        let channel = CString::new(format!("aeron:ipc?term-length={}|mtu={FRAME}", term(plan)))?;
         let (out, back) = if end == End::First { (1, 2) } else { (2, 1) };
         let patience = Duration::from_secs(5);
         let publication = client.async_add_exclusive_publication(&channel, out)?.poll_blocking(patience)?;
-        let subscription = client
-            .async_add_subscription(&channel, back, Handlers::NONE, Handlers::NONE)?
-            .poll_blocking(patience)?;
+        let subscription =
+            client.async_add_subscription(&channel, back, Handlers::NONE, Handlers::NONE)?.poll_blocking(patience)?;
         Ok(Aeron {
             size: plan.size,
             publication,
@@ -171,7 +172,11 @@ impl Peer for Aeron {
         match sent {
             Ok(true) => Ok(self.claim.commit().map(|_| true)?),
             Ok(false) => Ok(true),
-            Err(AeronOfferError::BackPressured | AeronOfferError::AdminAction) => Ok(false),
+            Err(AeronOfferError::BackPressured | AeronOfferError::AdminAction) => {
+                // It is the driver that makes room, and it may need this core.
+                std::thread::yield_now();
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }

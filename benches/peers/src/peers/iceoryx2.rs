@@ -66,9 +66,8 @@ impl Peer for Iceoryx2 {
                 .subscriber_max_borrowed_samples(1)
                 .open_or_create()?)
         };
-        let event = |way: &str| -> Result<_> {
-            Ok(node.service_builder(&service_name(plan, way)?).event().open_or_create()?)
-        };
+        let event =
+            |way: &str| -> Result<_> { Ok(node.service_builder(&service_name(plan, way)?).event().open_or_create()?) };
         let (out, back) = if end == End::First { ("ping", "pong") } else { ("pong", "ping") };
         let publisher = service(out)?
             .publisher_builder()

@@ -21,7 +21,7 @@ fn socket(plan: &Plan) -> std::path::PathBuf {
 }
 
 fn capacity(plan: &Plan) -> u64 {
-    // Capacities are powers of two; two messages of 1 MiB and their heads need the next one.
+    // Capacities are powers of two, and messages have heads: two of 1 MiB need twice as much.
     let room = plan.room() as u64;
     if room < 2 * (plan.size as u64 + 16) { 2 * room } else { room }.next_power_of_two()
 }

@@ -5,6 +5,8 @@ use crate::peer::{Plan, Work};
 use crate::{Result, peers};
 use clap::ValueEnum;
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -22,6 +24,8 @@ pub fn pin(core: usize) -> Result<()> {
 
 /// Does jobs.
 pub fn serve(place: &Path) -> Result<()> {
+    // A killed parent would leave this process spinning.
+    set_pdeathsig(Signal::SIGKILL)?;
     let arena = Arena::open(place)?;
     for line in std::io::stdin().lock().lines() {
         match job(&line?, place, &arena) {

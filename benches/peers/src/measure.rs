@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::arena::Arena;
 use crate::child::Turn;
-use crate::peer::{End, Peer, Plan, Work};
+use crate::peer::{End, Peer, Plan, Ready, Work};
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ pub fn lead<P: Peer>(plan: &Plan, arena: &Arena, run: &Run, turn: &mut Turn<'_>)
 }
 
 /// What the second does; how many messages it answered or sent.
-pub fn follow<P: Peer>(plan: &Plan, arena: &Arena, ready: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
+pub fn follow<P: Peer>(plan: &Plan, arena: &Arena, ready: Ready<'_>) -> Result<u64> {
     let mut link = P::open(plan, End::Second)?;
     link.meet(End::Second)?;
     ready()?;

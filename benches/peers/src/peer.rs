@@ -49,6 +49,7 @@ impl Plan {
     }
 
     /// Messages between them, where messages are what counts: those that fit, small ones taken for a cache line each.
+    #[cfg_attr(not(any(feature = "iceoryx2", feature = "zeromq")), allow(dead_code))]
     pub fn slots(&self) -> usize {
         self.room() / self.size.max(64)
     }
@@ -97,6 +98,9 @@ pub trait Peer: Sized {
     }
 }
 
+/// How the second process tells the first that it has begun.
+pub type Ready<'r> = &'r mut dyn FnMut() -> Result<()>;
+
 /// A peer as a value.
 pub struct Entry {
     pub name: &'static str,
@@ -106,8 +110,8 @@ pub struct Entry {
     pub room: fn(&Plan) -> String,
     /// What the first process does.
     pub lead: fn(&Plan, &Arena, &Run, &mut Turn<'_>) -> Result<Found>,
-    /// What the second does, with what tells the first that it has; how many messages.
-    pub follow: fn(&Plan, &Arena, &mut dyn FnMut() -> Result<()>) -> Result<u64>,
+    /// What the second does; how many messages.
+    pub follow: fn(&Plan, &Arena, Ready<'_>) -> Result<u64>,
 }
 
 impl Entry {

@@ -35,13 +35,15 @@ impl Spread {
     }
 }
 
-/// Three digits, or all before the point.
+/// At least three digits, or all before the point.
 fn figure(value: f64) -> String {
     let digits = match value.abs() {
         100.0.. => 0,
         10.0.. => 1,
         1.0.. => 2,
-        _ => 3,
+        0.1.. => 3,
+        0.01.. => 4,
+        _ => 5,
     };
     format!("{value:.digits$}")
 }
@@ -61,9 +63,11 @@ fn write(text: &mut String, arguments: &Arguments, sections: &[Section]) -> std:
         text,
         "Made by one command, `cargo run --release --manifest-path benches/peers/Cargo.toml -- --write`: the same work through each, in one \
          run, between two processes that are pinned to two cores. {repeat} rounds; in each, all run one after the other for {millis} ms. Each run is \
-         between two probes of a bare cache line bounced to and fro, and counts only if these agree within 15 %. Given are medians of the \
+         between two probes of a bare cache line bounced to and fro (or, asleep, of a bare futex), and counts only if these agree within 15 % \
+         and show that nothing else wanted the cores; if not, it is tried up to five times in its round. Given are medians of the \
          runs, with quartiles; the ratio is the median of the ratios within a round. Every message is written word by word and read word by \
-         word; its number, its length and every word of it are checked, and as many must arrive as were sent.\n"
+         word; its number, its length and every word of it are checked, and as many must arrive as were sent. Aeron and ZeroMQ are built from \
+         their sources: that needs CMake 3.30, libclang, libbsd and uuid, a C and a C++ compiler (or `--no-default-features`).\n"
     )?;
     if arguments.quick {
         writeln!(text, "**Made with `--quick`: it shows that all works, the figures mean nothing.**\n")?;
@@ -168,7 +172,10 @@ fn latency(text: &mut String, section: &Section) -> std::fmt::Result {
     for row in &section.rows {
         latency_row(text, row, &ratio(section, row, |kept| kept.latency.p50))?;
     }
-    writeln!(text, "\n\\* of the means of {TRIPS} round trips, since the clock costs as much as one.\n")
+    writeln!(
+        text,
+        "\n\\* of the means of {TRIPS} round trips, since the clock costs as much as one; others are single round trips, each with one look at the clock.\n"
+    )
 }
 
 fn wake(text: &mut String, section: &Section) -> std::fmt::Result {

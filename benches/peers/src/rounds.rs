@@ -8,11 +8,13 @@ use crate::measure::{Found, Run, TRIPS, UNIT, histogram};
 use crate::peer::{Entry, Plan, Work};
 use crate::peers;
 use hdrhistogram::Histogram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How far two probes may be apart: a host moves virtual cores, and the same code differs fourfold between two placements.
 const AGREE: f64 = 1.15;
+/// How far a probe's mean may be above its median: it is a time slice and more, if anything else wants one of the cores.
+const QUIET: f64 = 1.25;
 /// How often a run is tried in one round.
 const TRIES: u32 = 5;
 
@@ -22,12 +24,17 @@ pub struct Percentiles {
     pub p50: f64,
     pub p99: f64,
     pub p999: f64,
+    mean: f64,
 }
 
 impl Percentiles {
     fn of(histogram: &Histogram<u64>) -> Percentiles {
         let at = |share: f64| histogram.value_at_quantile(share) as f64 / UNIT;
-        Percentiles { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
+        Percentiles { p50: at(0.5), p99: at(0.99), p999: at(0.999), mean: histogram.mean() / UNIT }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.mean <= QUIET * self.p50
     }
 }
 
@@ -98,6 +105,24 @@ struct Court<'a> {
 /// A directory in memory, removed at the end.
 struct Place(PathBuf);
 
+impl Place {
+    fn new() -> Result<Place> {
+        const PREFIX: &str = "syncline-peers-";
+        let memory = Path::new("/dev/shm");
+        // What killed ones have left.
+        for entry in std::fs::read_dir(memory)?.flatten() {
+            let name = entry.file_name();
+            let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let place = memory.join(format!("{PREFIX}{}", std::process::id()));
+        std::fs::create_dir_all(&place)?;
+        Ok(Place(place))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
@@ -106,8 +131,7 @@ impl Drop for Place {
 
 impl Court<'_> {
     fn new(arguments: &Arguments) -> Result<Court<'_>> {
-        let place = Place(PathBuf::from(format!("/dev/shm/syncline-peers-{}", std::process::id())));
-        std::fs::create_dir_all(&place.0)?;
+        let place = Place::new()?;
         let arena = Arena::open(&place.0)?;
         let other = Other::start(&place.0)?;
         Ok(Court { arguments, place, arena, other, runs: 0 })
@@ -159,16 +183,16 @@ impl Court<'_> {
         };
         let after = self.probe(work)?;
         bare.push(after);
-        let (first, second) = (before.p50, after.p50);
-        *before = after;
+        let first = std::mem::replace(before, after);
         row.messages += found.messages;
         row.trips = Some(found.trips);
-        if !agree(first, second) && !self.arguments.quick {
+        let good = agree(first.p50, after.p50) && first.is_quiet() && after.is_quiet();
+        if !good && !self.arguments.quick {
             row.discarded += 1;
             return Ok(false);
         }
         let latency = Percentiles::of(&found.latency);
-        row.kept.push(Kept { round, bare: (first + second) / 2.0, latency, rate: found.rate });
+        row.kept.push(Kept { round, bare: (first.p50 + after.p50) / 2.0, latency, rate: found.rate });
         Ok(true)
     }
 

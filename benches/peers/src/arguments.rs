@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Two rounds of 20 milliseconds, whatever the probes say: shows that everything works, and no more.
     #[arg(long)]
     pub quick: bool,
+    /// Keeps runs of a machine that is busy with something else too.
+    #[arg(long)]
+    pub busy: bool,
     /// The two cores; the first is also the one that both processes share when they sleep.
     #[arg(long, default_values_t = [0, 1], num_args = 2, value_name = "CORE")]
     pub cores: Vec<usize>,

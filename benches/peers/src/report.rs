@@ -72,6 +72,9 @@ fn write(text: &mut String, arguments: &Arguments, sections: &[Section]) -> std:
     if arguments.quick {
         writeln!(text, "**Made with `--quick`: it shows that all works, the figures mean nothing.**\n")?;
     }
+    if arguments.busy {
+        writeln!(text, "**Made with `--busy`: something else may have wanted the cores.**\n")?;
+    }
     writeln!(text, "Machine: {}.\n", machine())?;
     let two_cores = || sections.iter().filter(|section| section.work != Work::Wake);
     if let Some(bare) = Spread::of(two_cores().flat_map(|section| section.bare.iter().map(|bare| bare.p50))) {
@@ -211,6 +214,10 @@ fn throughput(text: &mut String, section: &Section) -> std::fmt::Result {
 }
 
 fn failures(text: &mut String, section: &Section) -> std::fmt::Result {
+    let given_up = |row: &Row| row.failure.is_some();
+    if section.rows.iter().any(|row| row.kept.is_empty() && !given_up(row)) {
+        writeln!(text, "Rows without figures: the machine was moved or busy in every try.\n")?;
+    }
     for row in &section.rows {
         if let Some(failure) = &row.failure {
             writeln!(text, "**`{}` was given up in round {}**: {failure}.\n", row.entry.name, row.kept.len() + 1)?;

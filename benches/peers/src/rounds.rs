@@ -186,7 +186,8 @@ impl Court<'_> {
         let first = std::mem::replace(before, after);
         row.messages += found.messages;
         row.trips = Some(found.trips);
-        let good = agree(first.p50, after.p50) && first.is_quiet() && after.is_quiet();
+        let quiet = self.arguments.busy || (first.is_quiet() && after.is_quiet());
+        let good = agree(first.p50, after.p50) && quiet;
         if !good && !self.arguments.quick {
             row.discarded += 1;
             return Ok(false);

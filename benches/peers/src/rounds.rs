@@ -1,0 +1,244 @@
+//! Rounds: in each, every peer does the work once, one after the other, between two probes of what the machine is like just then.
+
+use crate::Result;
+use crate::arena::Arena;
+use crate::arguments::Arguments;
+use crate::child::{Other, pin};
+use crate::measure::{Found, Run, TRIPS, UNIT, histogram};
+use crate::peer::{Entry, Plan, Work};
+use crate::peers;
+use hdrhistogram::Histogram;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How far two probes may be apart: a host moves virtual cores, and the same code differs fourfold between two placements.
+const AGREE: f64 = 1.15;
+/// How far a probe's mean may be above its median: it is a time slice and more, if anything else wants one of the cores.
+const QUIET: f64 = 1.25;
+/// How often a run is tried in one round.
+const TRIES: u32 = 5;
+
+/// Percentiles in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Percentiles {
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    mean: f64,
+}
+
+impl Percentiles {
+    fn of(histogram: &Histogram<u64>) -> Percentiles {
+        let at = |share: f64| histogram.value_at_quantile(share) as f64 / UNIT;
+        Percentiles { p50: at(0.5), p99: at(0.99), p999: at(0.999), mean: histogram.mean() / UNIT }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.mean <= QUIET * self.p50
+    }
+}
+
+/// A run whose probes agreed.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    pub round: u32,
+    /// The mean of its probes, in nanoseconds.
+    pub bare: f64,
+    pub latency: Percentiles,
+    /// Million messages a second.
+    pub rate: f64,
+}
+
+/// A peer's runs with messages of one size.
+pub struct Row {
+    pub entry: &'static Entry,
+    pub room: String,
+    pub kept: Vec<Kept>,
+    pub discarded: u32,
+    /// Messages received, in all runs.
+    pub messages: u64,
+    /// Round trips in a sample, found in the first run.
+    pub trips: Option<u64>,
+    /// Why it was given up.
+    pub failure: Option<String>,
+}
+
+/// One kind of work with messages of one size.
+pub struct Section {
+    pub work: Work,
+    pub size: usize,
+    pub rows: Vec<Row>,
+    /// All probes.
+    pub bare: Vec<Percentiles>,
+}
+
+/// Whether two probes tell of the same machine.
+pub fn agree(one: f64, other: f64) -> bool {
+    one.max(other) <= AGREE * one.min(other)
+}
+
+/// Runs all that was asked for.
+pub fn run(arguments: &Arguments) -> Result<Vec<Section>> {
+    let works = arguments.works()?;
+    let mut court = Court::new(arguments)?;
+    let mut sections = Vec::new();
+    for (work, sizes) in works {
+        for size in sizes {
+            let entries = arguments.peers(work);
+            if !entries.is_empty() {
+                sections.push(court.section(work, size, &entries)?);
+            }
+        }
+    }
+    Ok(sections)
+}
+
+/// Where it all happens.
+struct Court<'a> {
+    arguments: &'a Arguments,
+    place: Place,
+    arena: Arena,
+    other: Other,
+    runs: u64,
+}
+
+/// A directory in memory, removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Result<Place> {
+        const PREFIX: &str = "syncline-peers-";
+        let memory = Path::new("/dev/shm");
+        // What killed ones have left.
+        for entry in std::fs::read_dir(memory)?.flatten() {
+            let name = entry.file_name();
+            let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let place = memory.join(format!("{PREFIX}{}", std::process::id()));
+        std::fs::create_dir_all(&place)?;
+        Ok(Place(place))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Court<'_> {
+    fn new(arguments: &Arguments) -> Result<Court<'_>> {
+        let place = Place::new()?;
+        let arena = Arena::open(&place.0)?;
+        let other = Other::start(&place.0)?;
+        Ok(Court { arguments, place, arena, other, runs: 0 })
+    }
+
+    fn section(&mut self, work: Work, size: usize, entries: &[&'static Entry]) -> Result<Section> {
+        let row = |&entry: &&'static Entry| {
+            let plan = self.plan(work, size);
+            let (kept, room) = (Vec::new(), (entry.room)(&plan));
+            Row { entry, room, kept, discarded: 0, messages: 0, trips: None, failure: None }
+        };
+        let rows: Vec<Row> = entries.iter().map(row).collect();
+        let mut section = Section { work, size, rows, bare: Vec::new() };
+        for round in 0..self.arguments.repeat() {
+            eprintln!("{work:?}, {size} bytes, round {} of {}", round + 1, self.arguments.repeat());
+            let mut before = self.probe(work)?;
+            section.bare.push(before);
+            for row in &mut section.rows {
+                for _ in 0..TRIES {
+                    if row.failure.is_some() || self.once(row, work, size, round, &mut before, &mut section.bare)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(section)
+    }
+
+    /// One run and the probe after it; whether that was all for this round.
+    fn once(
+        &mut self,
+        row: &mut Row,
+        work: Work,
+        size: usize,
+        round: u32,
+        before: &mut Percentiles,
+        bare: &mut Vec<Percentiles>,
+    ) -> Result<bool> {
+        let run = Run { time: self.arguments.time(), trips: row.trips };
+        let found = match self.measure(row.entry, work, size, &run) {
+            Ok(found) => found,
+            Err(error) => {
+                eprintln!("{}: {error}", row.entry.name);
+                row.failure = Some(error.to_string());
+                // Whatever state it is in.
+                self.other = Other::start(&self.place.0)?;
+                return Ok(true);
+            }
+        };
+        let after = self.probe(work)?;
+        bare.push(after);
+        let first = std::mem::replace(before, after);
+        row.messages += found.messages;
+        row.trips = Some(found.trips);
+        let quiet = self.arguments.busy || (first.is_quiet() && after.is_quiet());
+        let good = agree(first.p50, after.p50) && quiet;
+        if !good && !self.arguments.quick {
+            row.discarded += 1;
+            return Ok(false);
+        }
+        let latency = Percentiles::of(&found.latency);
+        row.kept.push(Kept { round, bare: (first.p50 + after.p50) / 2.0, latency, rate: found.rate });
+        Ok(true)
+    }
+
+    fn plan(&self, work: Work, size: usize) -> Plan {
+        Plan { work, size, place: self.place.0.clone(), number: self.runs }
+    }
+
+    fn measure(&mut self, entry: &Entry, work: Work, size: usize, run: &Run) -> Result<Found> {
+        self.runs += 1;
+        let plan = self.plan(work, size);
+        let (ours, others) = (self.arguments.cores[0], self.arguments.cores[usize::from(work != Work::Wake)]);
+        self.arena.reset();
+        pin(ours)?;
+        (entry.lead)(&plan, &self.arena, run, &mut self.other.turn(others))
+    }
+
+    /// What the machine is like: a cache line to and fro, or a futex on one core.
+    fn probe(&mut self, work: Work) -> Result<Percentiles> {
+        let time = self.arguments.time() / 4;
+        if work == Work::Wake {
+            let run = Run { time, trips: Some(1) };
+            return Ok(Percentiles::of(&self.measure(peers::futex(), work, 8, &run)?.latency));
+        }
+        self.arena.reset();
+        pin(self.arguments.cores[0])?;
+        let mut turn = self.other.turn(self.arguments.cores[1]);
+        turn.begin_bare()?;
+        let latency = bounce_bare(&self.arena, time);
+        self.arena.stop();
+        turn.end()?;
+        Ok(Percentiles::of(&latency))
+    }
+}
+
+fn bounce_bare(arena: &Arena, time: Duration) -> Histogram<u64> {
+    let mut latency = histogram();
+    let begin = Instant::now();
+    let (mut last, mut number) = (begin, 0);
+    while last - begin < time {
+        arena.serve(number, TRIPS);
+        number += TRIPS;
+        let now = Instant::now();
+        let one_way = (now - last).as_nanos() as f64 / (2 * TRIPS) as f64;
+        latency.saturating_record((one_way * UNIT) as u64);
+        last = now;
+    }
+    latency
+}

@@ -5,7 +5,8 @@
 //!
 //! - A synced reader is handed whole eras, the same ones in the same order as every other.
 //! - A batch is seen whole or not at all, by live readers too, also when its writer is killed half-way.
-//! - Nothing that was published is lost: a writer without room is told [`Error::Full`], or waits.
+//! - Nothing that was published is lost: a writer without room is told [`Error::Full`], or waits. In a channel that is made so, it goes on
+//!   without readers that are too slow, and they are told exactly what they have lost.
 //! - Publishing and reading make no system call while nobody sleeps; the broker is not on the way.
 //!
 //! # Example
@@ -47,7 +48,8 @@
 //! # Trade-offs
 //!
 //! - Linux only (5.14 or later), on x86-64 and aarch64; one host; the processes of one user.
-//! - Every channel is *reliable*: a reader that stops taking holds its writers up. There is no lossy channel yet.
+//! - A reader that stops taking holds its writers up, unless the channel [evicts](LaneBuilder::evict_after) it or is
+//!   [lossy](LaneBuilder::lossy).
 //! - Each writer has a ring of its own in each channel: memory is writers x channels, 1 MiB each by default.
 //! - An edge costs in proportion to the zone's writers, whatever the number of channels, readers and bytes.
 //! - A reader copies messages out. Borrowing them in place is possible and `unsafe`, since their writer's process could change
@@ -58,8 +60,10 @@
 //! Each writer has a [ring](ring::lane) per channel that only it can write: it stores a message, then its head. Commits are counted
 //! in the writer's *row* of the zone. An [edge](ring::sequencer) notes for each row how far it had come (its *cut*) and moves the zone's
 //! generation on by one CAS; the era is what lies between two cuts. Any participant can run an edge, several at once, and none waits for
-//! another; in [lockstep](ring::lockstep) zones the last permit runs it. A zone can be brought to [rest](ring::halt). [Room](ring::floor) is reclaimed under readers without their help; [sleepers](ring::bell) cost a writer one load
-//! while there are none, also those that leave the sleeping to [another thread](ring::relay) and wait in `epoll`. The [broker] makes the segments, hands out descriptors, and cleans up after the [dead](ring::recovery).
+//! another; in [lockstep](ring::lockstep) zones the last permit runs it. A zone can be brought to [rest](ring::halt). [Room](ring::floor) is
+//! reclaimed under readers without their help, and round what readers [hold](ring::hold) that were passed. [Sleepers](ring::bell) cost a writer
+//! one load while there are none, also those that leave the sleeping to [another thread](ring::relay) and wait in `epoll`. The [broker] makes
+//! the segments, hands out descriptors, and cleans up after the [dead](ring::recovery).
 //!
 //! # Where to read on
 //!

@@ -99,12 +99,14 @@ fn forking() {
                 // A thread of this process's own serves it.
                 let mut set = WaitSet::new()?;
                 set.add_reader(1, &mut reader)?;
-                loop {
+                let copied = loop {
                     if let Some(message) = reader.try_recv()? {
                         break message.copy();
                     }
                     set.wait(LONG)?.for_each(drop);
-                }
+                };
+                drop(late.join());
+                copied
             };
             wrong += i32::from(!matches!(anew(), Ok(5))) * 100;
             // SAFETY: ends the process at once; nothing of the parent's is run.

@@ -402,6 +402,43 @@ fn a_busy_lane_does_not_keep_a_live_reader_from_new_ones() {
     assert!(place.unwrap() < 100, "the late one came {place:?} messages later");
 }
 /// A reader has joined when `wait_readers` counts it; it may still be busy with opening then.
+/// Of two channels that each have messages of `len` bytes lying ready: which one's a reader is handed, one after the other.
+fn order_of_two_backlogs(len: usize) -> Vec<String> {
+    const EACH: u64 = 40;
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("two");
+    let mut reader = zone.reader("r").channel::<[u8]>("a").channel::<[u8]>("b").open().unwrap();
+    let mut writer = zone.writer("w").unwrap();
+    let lanes = ["a", "b"].map(|channel| writer.channel(channel).open::<[u8]>().unwrap());
+    for number in 0..EACH {
+        for lane in lanes {
+            writer.publish(lane, &vec![number as u8; len][..]).unwrap();
+        }
+    }
+    let mut next = [0, 0];
+    (0..2 * EACH)
+        .map(|_| {
+            let message = reader.try_recv().unwrap().unwrap();
+            let next = &mut next[usize::from(message.channel() == "b")];
+            assert_eq!(message.to_vec().unwrap(), vec![*next; len]);
+            *next += 1;
+            message.channel().to_owned()
+        })
+        .collect()
+}
+
+/// The longest run of one channel while both have messages.
+fn longest_run(order: &[String]) -> usize {
+    let both = order.len() / 2;
+    order[..both].chunk_by(|one, next| one == next).map(<[String]>::len).max().unwrap()
+}
+
+#[test]
+fn a_backlog_in_one_lane_does_not_hold_up_another() {
+    assert!((2..=16).contains(&longest_run(&order_of_two_backlogs(8))), "short ones: some at a time");
+    assert_eq!(longest_run(&order_of_two_backlogs(4096)), 1, "long ones in turn");
+}
+
 #[test]
 fn what_is_published_once_a_reader_is_counted_reaches_it() {
     let bus = Bus::embedded().unwrap();

@@ -33,15 +33,19 @@ use std::time::Duration;
 /// The roster before anything was announced in the zone. A new reader has this one, whatever the zone's is when it maps it: a
 /// lane that was announced between the broker's answers and that moment lies unread in its inbox.
 const NEVER_LOOKED: u64 = 0;
-/// A live reader that always has something looks for new lanes after so many messages.
-const LOOK_AFTER: u32 = 64;
+/// A live reader that always has something goes on to the next lane, and looks for new ones, after so many messages: a look at the other
+/// lanes costs as much as many messages, if these are many and idle.
+const LOOK_AFTER: u32 = 16;
+/// For that, a message counts as another for each so many of its bytes: large ones are taken in turn.
+const HEAVY: u32 = 256;
 /// A take-in of this many messages may have been cut short by a full socket: ask the broker whether that was all.
 const LARGE_TAKE_IN: usize = 3;
 
 /// Reads several channels of a zone. Send, not Sync: one thread at a time.
 ///
-/// A *live* reader is handed each message as soon as it is committed, in order of each lane. A *synced* reader is handed whole eras, as
-/// they are sealed. Writers do not overwrite what a reader has not taken: one that stops taking holds them up ([`Error::Full`]).
+/// A *live* reader is handed each message as soon as it is committed, in order of each lane; of lanes that have several short ones waiting, up
+/// to 16 of each in turn. A *synced* reader is handed whole eras, as they are sealed. Writers do not overwrite what a reader has not taken: one
+/// that stops taking holds them up ([`Error::Full`]).
 pub struct Reader {
     epoch: Epoch,
     link: Arc<Link>,
@@ -66,7 +70,7 @@ pub struct Reader {
     waiting: VecDeque<Parcel>,
     /// Live: where the round robin goes on. Synced: the lane that the era is at.
     turn: usize,
-    /// Live: messages handed out since the roster was looked at.
+    /// Live: messages handed out since the roster was looked at, large ones counted as several.
     given: u32,
     /// Synced: the last era begun.
     era: u64,
@@ -312,6 +316,7 @@ impl Reader {
     fn poll_live(&mut self) -> Result<Option<Taken>> {
         if self.given >= LOOK_AFTER {
             self.given = 0;
+            self.turn += 1;
             self.keep_up()?;
         }
         loop {
@@ -319,15 +324,15 @@ impl Reader {
             for _ in 0..count {
                 let index = if self.turn < count { self.turn } else { 0 };
                 let lane = &mut self.lanes[index];
-                self.turn = index + 1;
                 match lane.next_live() {
                     Ok(Next::Frame(frame)) => {
                         let sequence = lane.take(&frame);
                         self.reactions.note(lane.row(), frame.version);
-                        self.given += 1;
+                        self.turn = index;
+                        self.given += 1 + frame.len / HEAVY;
                         return Ok(Some(Taken { lane: index, frame, sequence, era: 0 }));
                     }
-                    Ok(Next::Nothing) => {}
+                    Ok(Next::Nothing) => self.turn = index + 1,
                     Ok(Next::Lost(count)) => return Err(self.lanes[index].lagged(count)),
                     Ok(Next::Drained) => return Err(self.close(index)),
                     Err(error) => {

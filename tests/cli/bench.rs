@@ -35,19 +35,33 @@ fn number(result: &Value, name: &str) -> u64 {
     result[name].as_u64().unwrap_or_else(|| panic!("{name}: {result}"))
 }
 
+/// A figure's percentiles, in order.
+#[track_caller]
+fn percentiles(found: &Value) {
+    let [p50, p90, p99, p999, max] = ["p50", "p90", "p99", "p999", "max"]
+        .map(|name| found[name].as_f64().unwrap_or_else(|| panic!("{name}: {found}")));
+    assert!(0.0 < p50 && p50 <= p90 && p90 <= p99 && p99 <= p999 && p999 <= max, "{found}");
+}
+
+/// How many rounds were kept, of one asked for: they are discarded while the probes before and after differ.
+#[track_caller]
+fn kept(result: &Value) -> u64 {
+    let (runs, discarded) = (number(result, "runs"), number(result, "discarded"));
+    assert!((runs == 1 && discarded < 10) || (runs == 0 && discarded == 10), "{result}");
+    assert!(result["placement"].is_string() && result["steal"].is_number(), "{result}");
+    runs
+}
+
 /// The result of something that was bounced: round trips in hundreds; runs are discarded while their probes differ.
 #[track_caller]
 fn bounced(result: &Value) {
-    let (runs, discarded) = (number(result, "runs"), number(result, "discarded"));
-    assert!(runs == 1 || (runs == 0 && discarded == 10), "{result}");
+    let kept = kept(result);
     let messages = number(result, "messages");
-    assert!(messages >= 100 * (runs + discarded) && messages.is_multiple_of(100), "{result}");
-    assert!(result["placement"].is_string() && result["steal"].is_number(), "{result}");
-    if runs == 1 {
+    assert!(messages >= 100 * (kept + number(result, "discarded")) && messages.is_multiple_of(100), "{result}");
+    if kept == 1 {
         spreads(result, &["bare_ns", "ns", "ratio"]);
-        for percentiles in ["percentiles", "bare_percentiles"] {
-            assert!(result[percentiles]["p50"].as_f64() <= result[percentiles]["max"].as_f64(), "{result}");
-        }
+        percentiles(&result["percentiles"]);
+        percentiles(&result["bare_percentiles"]);
     }
 }
 
@@ -60,6 +74,63 @@ fn latency() {
         assert_eq!(result["benchmark"], "latency");
         bounced(result);
     }
+}
+
+/// Somebody sleeps for each message: one after the other, and those who were awake are left out and counted.
+#[test]
+fn latency_of_readers_that_sleep() {
+    let results = results(&["latency", "--block", "--size", "48"]);
+    let [result] = &results[..] else { panic!("{results:?}") };
+    assert_eq!((&result["benchmark"], number(result, "size")), (&"wake latency".into(), 48));
+    let (messages, awake) = (number(result, "messages"), number(result, "awake"));
+    assert!(kept(result) == 0 || (1..=messages).contains(&(messages - awake)), "{result}");
+    if kept(result) == 1 {
+        spreads(result, &["bare_ns", "ns", "ratio"]);
+        percentiles(&result["percentiles"]);
+        percentiles(&result["bare_percentiles"]);
+    }
+}
+
+#[test]
+fn one_core_is_enough_for_readers_that_sleep() {
+    let mut command = syncline();
+    let [core, _] = cores();
+    command.args(["bench", "latency", "--block", "--size", "8", "--repeat", "1", "--millis", "10", "--json"]);
+    let results = Running::new(command.args(["--cores", &core, &core])).wait().succeeded().json();
+    assert_eq!(results[0]["placement"], "both processes on one core", "{results:?}");
+}
+
+#[test]
+fn plots_of_latency() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, more) in [("spin.svg", None), ("sleep.SVG", Some("--block"))] {
+        let file = directory.path().join(name);
+        let mut arguments = vec!["latency", "--size", "8", "--size", "48", "--plot", file.to_str().unwrap()];
+        arguments.extend(more);
+        let results = results(&arguments);
+        assert_eq!(results.len(), 2);
+        let drawn = std::fs::read_to_string(&file).unwrap();
+        assert!(drawn.starts_with("<svg") && drawn.trim_end().ends_with("</svg>"), "{drawn}");
+        for text in ["Syncline, 8 bytes", "bare, beside 8 bytes", "Syncline, 48 bytes", "90 %", "50 %", "one way, ns"] {
+            assert!(drawn.contains(text), "{text}: {drawn}");
+        }
+        // Axes and ticks are of two points; a curve has many. Two for each result, of what was not discarded.
+        let lines = drawn.lines().filter(|line| line.starts_with("<polyline"));
+        let curves = lines.filter(|line| line.matches(',').count() > 2).count() as u64;
+        assert_eq!(curves, 2 * results.iter().map(kept).sum::<u64>(), "{drawn}");
+    }
+}
+
+#[test]
+fn a_plot_that_can_not_be_is_refused() {
+    for name in ["plot.png", "plot", ".svg"] {
+        let mut command = syncline();
+        command.args(["bench", "latency", "--plot", name]);
+        Running::new(&mut command).wait().failed(2, &["--plot", ".svg"]);
+    }
+    let mut command = syncline();
+    command.args(["bench", "latency", "--size", "8", "--repeat", "1", "--millis", "10", "--plot", "/nowhere/plot.svg"]);
+    Running::new(command.arg("--cores").args(cores())).wait().failed(1, &["/nowhere/plot.svg"]);
 }
 
 #[test]
@@ -76,7 +147,74 @@ fn commit() {
     let results = results(&["commit"]);
     let [result] = &results[..] else { panic!("{results:?}") };
     assert_eq!((&result["benchmark"], number(result, "runs")), (&"commit".into(), 1));
-    spreads(result, &["batch_of_8_lanes_ns", "one_reader_ns", "readers_32_ns", "ratio"]);
+    spreads(result, &["ratio"]);
+    for name in ["batch_of_8_lanes", "one_reader", "readers_32"] {
+        spreads(&result[name], &["ns"]);
+        percentiles(&result[name]["percentiles"]);
+    }
+}
+
+/// Figures of 1, 2, 4 ... 64 of something, each against one; whether there are any.
+#[track_caller]
+fn doubled(result: &Value, what: &str) -> bool {
+    let list = result[what].as_array().unwrap();
+    let counts: Vec<u64> = list.iter().map(|with| number(with, what)).collect();
+    assert_eq!(counts[..7], [1, 2, 4, 8, 16, 32, 64]);
+    if kept(result) == 0 {
+        return false;
+    }
+    for with in list {
+        spreads(with, &["ns", "ratio"]);
+        percentiles(&with["percentiles"]);
+    }
+    assert_eq!(list[0]["ratio"]["median"], 1.0);
+    true
+}
+
+#[test]
+fn fan_out() {
+    let results = results(&["fanout"]);
+    let [result] = &results[..] else { panic!("{results:?}") };
+    assert_eq!((&result["benchmark"], number(result, "size")), (&"fanout".into(), 48));
+    let (messages, taken) = (number(result, "messages"), number(result, "taken"));
+    assert!(messages >= 7 * 256 && messages.is_multiple_of(256), "{result}");
+    // To between one and 64 readers each.
+    assert!((messages..=64 * messages).contains(&taken) && taken.is_multiple_of(256), "{result}");
+    assert!(taken >= 256 * (1 + 2 + 4 + 8 + 16 + 32 + 64), "{result}");
+    assert_eq!(result["readers"].as_array().unwrap().len(), 7);
+    doubled(result, "readers");
+}
+
+#[test]
+fn fan_in() {
+    let results = results(&["fanin"]);
+    let [result] = &results[..] else { panic!("{results:?}") };
+    assert_eq!((&result["benchmark"], number(result, "size")), (&"fanin".into(), 48));
+    let messages = number(result, "messages");
+    assert!(messages >= 8 * 512 && messages.is_multiple_of(512), "{result}");
+    let with = result["writers"].as_array().unwrap();
+    let busy: Vec<u64> = with.iter().map(|with| number(with, "busy")).collect();
+    assert_eq!(busy, [1, 2, 4, 8, 16, 32, 64, 1], "the last: one of 64");
+    assert_eq!(number(&with[7], "writers"), 64);
+    doubled(result, "writers");
+}
+
+/// Into a zone that is there, and into one that is made for it.
+#[test]
+fn joining() {
+    let results = results(&["join"]);
+    let zones: Vec<&Value> = results.iter().map(|result| &result["zone"]).collect();
+    assert_eq!(zones, ["there", "new"]);
+    for result in &results {
+        assert_eq!((&result["benchmark"], number(result, "runs")), (&"join".into(), 1));
+        assert!(number(result, "pairs") > 0 && result["steal"].is_number(), "{result}");
+        for name in ["writer", "reader", "first_message", "pair"] {
+            spreads(&result[name], &["ns"]);
+            percentiles(&result[name]["percentiles"]);
+        }
+        let max = |name: &str| result[name]["percentiles"]["max"].as_f64().unwrap();
+        assert!(max("pair") >= max("writer") && max("pair") >= max("reader"), "a pair has all of it: {result}");
+    }
 }
 
 /// Without a part: all of them, in order.
@@ -127,9 +265,37 @@ fn only_the_parts_asked_for_in_their_order() {
 
 #[test]
 fn a_size_where_there_is_none_to_choose_is_refused() {
-    for benchmark in ["edge", "commit"] {
+    for benchmark in ["edge", "commit", "fanout", "fanin", "join"] {
         let mut command = syncline();
         command.args(["bench", benchmark, "--size", "8"]);
         Running::new(&mut command).wait().failed(2, &["--size"]);
+    }
+}
+
+#[test]
+fn arguments_that_can_not_be_are_refused() {
+    let refused: [(&[&str], &str); 7] = [
+        (&["latency", "--block", "--plot"], "--plot"),
+        (&["throughput", "--block"], "--block"),
+        (&["fanout", "--plot", "a.svg"], "--plot"),
+        (&["fanin", "--repeat", "0"], "--repeat"),
+        (&["join", "--millis", "9"], "--millis"),
+        (&["join", "--cores", "0"], "--cores"),
+        (&["fanin", "all"], "all"),
+    ];
+    for (arguments, named) in refused {
+        let mut command = syncline();
+        command.arg("bench").args(arguments);
+        Running::new(&mut command).wait().failed(2, &[named]);
+    }
+    for benchmark in ["latency", "fanout", "fanin", "join"] {
+        let mut command = syncline();
+        command.args(["bench", benchmark, "--cores", "0", "1000000"]);
+        Running::new(&mut command).wait().failed(1, &["core 1000000"]);
+    }
+    for size in ["0", "12", "67108872"] {
+        let mut command = syncline();
+        command.args(["bench", "latency", "--block", "--size", size]);
+        Running::new(&mut command).wait().failed(1, &["--size", "multiple of 8"]);
     }
 }

@@ -2,11 +2,13 @@
 //! go: what they cost is the machine's, what we cost more is ours.
 
 use crate::error::{Error, Result};
+use crate::os::futex;
 use memmap2::MmapRaw;
 use std::fs::File;
 use std::hint::spin_loop;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Bytes of the ring's slots: the same as a lane's in these benchmarks.
 pub(super) const RING_BYTES: usize = 256 << 10;
@@ -19,6 +21,11 @@ const STOP: usize = 32;
 const TAIL: usize = 64;
 const HEAD: usize = 96;
 const COUNT: usize = 128;
+/// The first of the notes; the others follow, 32 words apart.
+const NOTES: usize = 160;
+const NOTE_COUNT: usize = 6;
+/// How long the other process may take for anything.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Memory that both processes of a benchmark have mapped.
 pub(super) struct Arena {
@@ -49,6 +56,38 @@ impl Arena {
         for word in [BALL, STOP, TAIL, HEAD, COUNT] {
             self.word(word).store(0, Ordering::SeqCst);
         }
+        for index in 0..NOTE_COUNT {
+            self.note(index, 0);
+        }
+    }
+
+    /// Leaves a number for the other process; what there is for what is up to the benchmark.
+    pub(super) fn note(&self, index: usize, number: u64) {
+        self.word(NOTES + 32 * index.min(NOTE_COUNT - 1)).store(number, Ordering::Release);
+    }
+
+    /// What was left there last; 0 before.
+    pub(super) fn noted(&self, index: usize) -> u64 {
+        self.word(NOTES + 32 * index.min(NOTE_COUNT - 1)).load(Ordering::Acquire)
+    }
+
+    /// Waits until a note is at least `number`, a `pause` after each look; false: the run is over.
+    pub(super) fn wait_for_note(&self, index: usize, number: u64, pause: fn()) -> Result<bool> {
+        let begin = Instant::now();
+        let mut polls = 0u32;
+        while self.noted(index) < number {
+            pause();
+            polls += 1;
+            if polls.is_multiple_of(1024) {
+                if self.stopped() {
+                    return Ok(false);
+                }
+                if begin.elapsed() > PATIENCE {
+                    return Err(Error::Timeout);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Tells the other process that the run is over.
@@ -87,6 +126,35 @@ impl Arena {
             }
             ball.store(2 * round + 2, Ordering::Release);
             round += 1;
+        }
+    }
+
+    fn sleepers_ball(&self) -> &AtomicU32 {
+        assert!(BALL * 8 + 4 <= self.map.len());
+        // SAFETY: as in `word`. In one run the ball is this word for both processes, in another that one.
+        unsafe { &*self.map.as_mut_ptr().cast::<AtomicU32>().add(2 * BALL) }
+    }
+
+    /// Sets the ball to `count` and wakes whoever sleeps for it.
+    pub(super) fn pass(&self, count: u32) -> Result<()> {
+        let ball = self.sleepers_ball();
+        ball.store(count, Ordering::Release);
+        futex::wake_all(ball).map(drop).map_err(Error::io("waking"))
+    }
+
+    /// Sleeps until the ball is `count`, at once if it is not.
+    pub(super) fn sleep_for(&self, count: u32) -> Result<()> {
+        let ball = self.sleepers_ball();
+        let begin = Instant::now();
+        loop {
+            let found = ball.load(Ordering::Acquire);
+            if found == count {
+                return Ok(());
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(Error::Timeout);
+            }
+            futex::wait(ball, found, PATIENCE).map_err(Error::io("sleeping"))?;
         }
     }
 

@@ -1,9 +1,9 @@
-//! Something bounced between two processes, against one bare cache line that is: half a round trip, with probes before and after.
+//! Something bounced between two processes, against the least that can be: half a round trip, with probes before and after.
 
 use super::bare::Arena;
 use super::peer::{Job, Other};
-use super::report::{Percentiles, Spread, UNIT, histogram, steal};
-use super::{Options, Stage, peer};
+use super::report::{Figure, Percentiles, Runs, Spread, Steal, histogram, p50, ratios, record};
+use super::{Options, Stage, peer, wake};
 use crate::client::Bus;
 use crate::error::Result;
 use hdrhistogram::Histogram;
@@ -12,6 +12,34 @@ use std::time::{Duration, Instant};
 
 /// Round trips timed as one sample: the clock costs as much as a third of one.
 pub(super) const TRIPS: u64 = 100;
+/// What the bounced thing is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reference {
+    /// One bare cache line, both processes spinning.
+    Line,
+    /// One bare futex word, whoever waits for it asleep.
+    Futex,
+}
+
+impl Reference {
+    /// As the one that is compared with.
+    fn name(self) -> &'static str {
+        match self {
+            Reference::Line => "the bare line",
+            Reference::Futex => "a bare futex wake",
+        }
+    }
+
+    /// Where the two processes were while it took so long.
+    fn placement(self, options: &Options, bare_ns: f64) -> &'static str {
+        match self {
+            Reference::Line => placement(bare_ns),
+            Reference::Futex if options.core(0) == options.core(1) => "both processes on one core",
+            Reference::Futex => "two cores",
+        }
+    }
+}
+
 /// Where two virtual cores are, by the bare figure in ns: the host moves them, and the same code differs fourfold between these.
 fn placement(bare_ns: f64) -> &'static str {
     match bare_ns {
@@ -27,6 +55,8 @@ pub(super) struct Compared {
     /// Runs kept, and runs whose probes before and after did not agree.
     runs: usize,
     discarded: u32,
+    #[serde(skip)]
+    reference: Reference,
     placement: &'static str,
     /// Medians of the runs' p50, in ns.
     bare_ns: Spread,
@@ -38,13 +68,21 @@ pub(super) struct Compared {
     messages: u64,
     /// Share of the machine's time that the host took, while this ran.
     steal: f64,
+    /// All samples, for a plot.
+    #[serde(skip)]
+    pub(super) samples: Histogram<u64>,
+    #[serde(skip)]
+    pub(super) bare_samples: Histogram<u64>,
 }
 
 impl Compared {
     /// For people, after what it is of.
     pub(super) fn print(&self, what: &str) {
         let Compared { bare_ns, ns, ratio, runs, discarded, placement, .. } = self;
-        println!("{what}: {ratio} x the bare line, p50 of {runs} runs ({discarded} discarded), {placement}");
+        println!(
+            "{what}: {ratio} x {}, p50 of {runs} runs ({discarded} discarded), {placement}",
+            self.reference.name()
+        );
         println!("  syncline {ns} ns   {}", self.percentiles);
         println!("  bare     {bare_ns} ns   {}", self.bare_percentiles);
         println!("  {} messages, each checked; steal {:.1} %", self.messages, self.steal * 100.0);
@@ -60,49 +98,82 @@ pub(super) struct Court<'c> {
     pub(super) time: Duration,
 }
 
-/// Runs `bounce` as often as asked, each time between two probes; it returns its samples and how many messages were answered.
+/// What came of rounds that each ran between two probes.
+pub(super) struct Rounds<T> {
+    /// Of each round kept: what it returned, and the probes' p50 in ns.
+    pub(super) kept: Vec<(T, f64)>,
+    /// Rounds whose probes before and after did not agree: the host had moved the cores, or somebody else ran.
+    pub(super) discarded: u32,
+    pub(super) placement: &'static str,
+    /// Of the probes before.
+    bare_samples: Histogram<u64>,
+    pub(super) steal: f64,
+}
+
+/// Runs `round` as often as asked, each time between two probes; once it returns nothing, the round is discarded.
+pub(super) fn rounds<T>(
+    options: &Options,
+    reference: Reference,
+    mut round: impl FnMut(&mut Court<'_>) -> Result<Option<T>>,
+) -> Result<Rounds<T>> {
+    let stage = Stage::new()?;
+    let mut other = stage.other(options.core(1))?;
+    let arena = stage.arena()?;
+    peer::pin(options.core(0))?;
+    let mut court = Court { bus: &stage.bus, arena: &arena, other: &mut other, time: options.time() };
+    let steal = Steal::begin();
+    let (mut kept, mut discarded, mut bare_samples) = (Vec::new(), 0, histogram());
+    while kept.len() < options.repeat as usize && discarded < 10 * options.repeat {
+        let before = bare(&mut court, reference)?;
+        let found = round(&mut court)?;
+        let after = bare(&mut court, reference)?;
+        let (low, high) = (p50(&before).min(p50(&after)), p50(&before).max(p50(&after)));
+        match found {
+            Some(found) if low > 0.0 && high <= low * 1.15 => {
+                kept.push((found, (low + high) / 2.0));
+                let _ = bare_samples.add(&before);
+            }
+            _ => discarded += 1,
+        }
+    }
+    let bare_ns: Vec<f64> = kept.iter().map(|(_, bare_ns)| *bare_ns).collect();
+    let placement = reference.placement(options, Spread::of(&bare_ns).median);
+    Ok(Rounds { kept, discarded, placement, bare_samples, steal: steal.share() })
+}
+
+/// Runs `bounce` in such rounds; it returns its samples and how many messages were answered.
 pub(super) fn compare(
     options: &Options,
+    reference: Reference,
     mut bounce: impl FnMut(&mut Court<'_>) -> Result<(Histogram<u64>, u64)>,
 ) -> Result<Compared> {
-    let stage = Stage::new()?;
-    let mut other = stage.other(options.cores[1])?;
-    let arena = stage.arena()?;
-    peer::pin(options.cores[0])?;
-    let time = Duration::from_millis(options.millis);
-    let steal_before = steal();
-    let (mut all, mut all_bare) = (histogram(), histogram());
-    let (mut bare_ns, mut ours_ns, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut discarded, mut messages) = (0, 0);
-    while ratios.len() < options.repeat as usize && discarded < 10 * options.repeat {
-        let before = bare(&mut other, &arena, time / 4)?;
-        let (ours, count) = bounce(&mut Court { bus: &stage.bus, arena: &arena, other: &mut other, time })?;
-        let after = bare(&mut other, &arena, time / 4)?;
+    let mut messages = 0;
+    let rounds = rounds(options, reference, |court| {
+        let (samples, count) = bounce(court)?;
         messages += count;
-        let p50 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.5) as f64 / UNIT;
-        let (low, high) = (p50(&before).min(p50(&after)), p50(&before).max(p50(&after)));
-        if high > low * 1.15 {
-            discarded += 1;
-            continue;
-        }
-        bare_ns.push((low + high) / 2.0);
-        ours_ns.push(p50(&ours));
-        ratios.push(p50(&ours) / ((low + high) / 2.0));
-        let _ = all.add(&ours);
-        let _ = all_bare.add(&before);
+        Ok(Some(samples).filter(|samples| !samples.is_empty()))
+    })?;
+    let mut runs = Runs::new();
+    let mut bare_ns = Vec::new();
+    for (samples, bare) in &rounds.kept {
+        runs.add(samples);
+        bare_ns.push(*bare);
     }
-    let steal_after = steal();
+    let Figure { ns, percentiles } = runs.figure();
     Ok(Compared {
-        runs: ratios.len(),
-        discarded,
-        placement: placement(Spread::of(&bare_ns).median),
+        runs: rounds.kept.len(),
+        discarded: rounds.discarded,
+        reference,
+        placement: rounds.placement,
         bare_ns: Spread::of(&bare_ns),
-        ns: Spread::of(&ours_ns),
-        ratio: Spread::of(&ratios),
-        percentiles: Percentiles::of(&all),
-        bare_percentiles: Percentiles::of(&all_bare),
+        ns,
+        ratio: ratios(&runs.p50, &bare_ns),
+        percentiles,
+        bare_percentiles: Percentiles::of(&rounds.bare_samples),
         messages,
-        steal: (steal_after.0 - steal_before.0) as f64 / (steal_after.1 - steal_before.1).max(1) as f64,
+        steal: rounds.steal,
+        samples: runs.all,
+        bare_samples: rounds.bare_samples,
     })
 }
 
@@ -117,20 +188,25 @@ pub(super) fn sample(time: Duration, ways: u64, mut trips: impl FnMut(u64) -> Re
         number += TRIPS;
         let now = Instant::now();
         let one_way = (now - last).as_nanos() as f64 / (ways * TRIPS) as f64;
-        samples.saturating_record((one_way * UNIT) as u64);
+        record(&mut samples, one_way);
         last = now;
     }
     Ok(samples)
 }
 
-fn bare(other: &mut Other, arena: &Arena, time: Duration) -> Result<Histogram<u64>> {
-    arena.reset();
-    other.begin(Job::BounceBare, 8)?;
+/// A probe: the reference, for a quarter of a run's time.
+fn bare(court: &mut Court<'_>, reference: Reference) -> Result<Histogram<u64>> {
+    let time = court.time / 4;
+    if reference == Reference::Futex {
+        return wake::bare(court, time);
+    }
+    court.arena.reset();
+    court.other.begin(Job::BounceBare, 8)?;
     let samples = sample(time, 2, |from| {
-        arena.serve(from, TRIPS);
+        court.arena.serve(from, TRIPS);
         Ok(())
     })?;
-    arena.stop();
-    other.end()?;
+    court.arena.stop();
+    court.other.end()?;
     Ok(samples)
 }

@@ -2,10 +2,12 @@
 
 use super::bare::Arena;
 use super::edge::{latency, lockstep, rate};
+use super::{fanin, fanout, join, wake};
 use crate::client::{Bus, Reader, Writer};
 use crate::error::{Error, Result};
 use clap::Args;
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -43,9 +45,21 @@ pub(super) enum Job {
     CountBare,
     /// Goes along in lockstep.
     Round,
+    /// Answers each wake of a bare futex with another, asleep in between.
+    WakeBare,
+    /// Sleeps for each message in zone `ping`, answers in zone `pong`.
+    Wake,
+    /// As many readers as the size says take what is published in zone `fan`.
+    Drain,
+    /// As many writers as the size says publish in turn, when asked.
+    PublishInTurn,
+    /// Of as many writers as the size says one publishes, when asked.
+    PublishAlone,
+    /// Opens a reader for each writer that is going to come.
+    Await,
 }
 
-const JOBS: [(&str, Job); 10] = [
+const JOBS: [(&str, Job); 16] = [
     ("bounce-bare", Job::BounceBare),
     ("bounce", Job::Bounce),
     ("produce-bare", Job::ProduceBare),
@@ -56,6 +70,12 @@ const JOBS: [(&str, Job); 10] = [
     ("seal", Job::Seal),
     ("count-bare", Job::CountBare),
     ("round", Job::Round),
+    ("wake-bare", Job::WakeBare),
+    ("wake", Job::Wake),
+    ("drain", Job::Drain),
+    ("publish-in-turn", Job::PublishInTurn),
+    ("publish-alone", Job::PublishAlone),
+    ("await", Job::Await),
 ];
 
 /// Pins this thread to a core.
@@ -64,6 +84,13 @@ pub(super) fn pin(core: usize) -> Result<()> {
     set.set(core)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
         .map_err(|errno| Error::io(format!("pinning to core {core}"))(errno.into()))
+}
+
+/// Nanoseconds of the monotonic clock, which both processes share.
+pub(super) fn now_ns() -> u64 {
+    // The clock is always there.
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |time| time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }
 
 /// The lane's capacity: as many bytes as the bare ring has, or what the message needs.
@@ -146,6 +173,12 @@ fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<Vec<u64>> {
         Job::AnswerApart => latency::answer(latency::Zones::Apart, bus, arena)?,
         Job::AnswerTogether => latency::answer(latency::Zones::Together, bus, arena)?,
         Job::Round => lockstep::go_along(bus, arena)?,
+        Job::WakeBare => wake::answer_bare(arena)?,
+        Job::Wake => wake::answer(size, bus, arena)?,
+        Job::Drain => fanout::drain(size, bus, arena)?,
+        Job::PublishInTurn => fanin::publish_bursts(size, size, bus, arena)?,
+        Job::PublishAlone => fanin::publish_bursts(size, 1, bus, arena)?,
+        Job::Await => join::await_writers(bus, arena)?,
         Job::Seal => return rate::compete(bus, arena),
         Job::CountBare => {
             ready();

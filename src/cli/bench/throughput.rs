@@ -47,10 +47,10 @@ pub(super) fn run(sizes: &Sizes) -> Result<()> {
 
 fn measure(options: &Options, size: usize) -> Result<Report> {
     let stage = Stage::new()?;
-    let mut other = stage.other(options.cores[1])?;
+    let mut other = stage.other(options.core(1))?;
     let arena = stage.arena()?;
-    pin(options.cores[0])?;
-    let time = Duration::from_millis(options.millis);
+    pin(options.core(0))?;
+    let time = options.time();
     let (mut bare_runs, mut single_runs, mut batch_runs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut single_ratio, mut batch_ratio, mut batch_to_single) = (Vec::new(), Vec::new(), Vec::new());
     let mut messages = 0;

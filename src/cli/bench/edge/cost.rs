@@ -45,7 +45,7 @@ struct Channels {
 /// Runs it.
 pub(super) fn run(options: &Options) -> Result<()> {
     let stage = Stage::new()?;
-    pin(options.cores[0])?;
+    pin(options.core(0))?;
     let (mut many, mut many_committed) = (Vec::new(), Vec::new());
     let mut by_channels = CHANNELS.map(|_| Vec::new());
     let mut edges = 0;

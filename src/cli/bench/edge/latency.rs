@@ -7,7 +7,7 @@
 
 use super::Options;
 use crate::cli::bench::bare::Arena;
-use crate::cli::bench::bounce::{Compared, Court, TRIPS, compare, sample};
+use crate::cli::bench::bounce::{Compared, Court, Reference, TRIPS, compare, sample};
 use crate::cli::bench::peer::{Job, capacity, check, publish, ready};
 use crate::client::{Bus, Lane, Reader, Writer};
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ struct Report {
 /// Runs it for one, two and four writers in a zone.
 pub(super) fn run(options: &Options) -> Result<()> {
     for (zones, writers) in [(Zones::Apart, 1), (Zones::Together, 2), (Zones::Apart, 4), (Zones::Together, 4)] {
-        let compared = compare(options, |court| bounce(court, zones, writers))?;
+        let compared = compare(options, Reference::Line, |court| bounce(court, zones, writers))?;
         if options.json {
             let report = Report { benchmark: "edge latency", size: SIZE, zones, writers, compared };
             println!("{}", serde_json::to_string(&report).unwrap_or_default());

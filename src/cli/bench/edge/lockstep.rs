@@ -3,7 +3,7 @@
 
 use super::Options;
 use crate::cli::bench::bare::Arena;
-use crate::cli::bench::bounce::{Compared, Court, TRIPS, compare, sample};
+use crate::cli::bench::bounce::{Compared, Court, Reference, TRIPS, compare, sample};
 use crate::cli::bench::peer::{Job, capacity, check, publish, ready};
 use crate::client::{Bus, Lane, Reader, Writer};
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ struct Report {
 
 /// Runs it.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let compared = compare(options, rounds)?;
+    let compared = compare(options, Reference::Line, rounds)?;
     if options.json {
         let report = Report { benchmark: "lockstep round", size: SIZE, compared };
         println!("{}", serde_json::to_string(&report).unwrap_or_default());

@@ -5,7 +5,7 @@ use super::Options;
 use crate::cli::bench::Stage;
 use crate::cli::bench::bare::Arena;
 use crate::cli::bench::peer::{Job, Other, pin, ready};
-use crate::cli::bench::report::Spread;
+use crate::cli::bench::report::{Spread, ratios};
 use crate::client::{Bus, Writer};
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -43,10 +43,10 @@ struct Report {
 /// Runs it.
 pub(super) fn run(options: &Options) -> Result<()> {
     let stage = Stage::new()?;
-    let mut other = stage.other(options.cores[1])?;
+    let mut other = stage.other(options.core(1))?;
     let arena = stage.arena()?;
-    pin(options.cores[0])?;
-    let time = Duration::from_millis(options.millis);
+    pin(options.core(0))?;
+    let time = options.time();
     let (mut bare_alone, mut bare_competing) = (Vec::new(), Vec::new());
     let (mut alone, mut competing, mut eras, mut slower) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut all = Sealed::default();
@@ -63,9 +63,6 @@ pub(super) fn run(options: &Options) -> Result<()> {
         edges += by_one.edges + by_two.edges;
         all.add(&by_two);
     }
-    let ratio = |these: &[f64], those: &[f64]| {
-        Spread::of(&these.iter().zip(those).map(|(this, that)| this / that).collect::<Vec<f64>>())
-    };
     let report = Report {
         benchmark: "edge rate",
         runs: alone.len(),
@@ -74,9 +71,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
         alone: Spread::of(&alone),
         competing: Spread::of(&competing),
         competing_eras: Spread::of(&eras),
-        alone_ratio: ratio(&alone, &bare_alone),
-        competing_ratio: ratio(&competing, &bare_competing),
-        competing_to_alone: ratio(&competing, &alone),
+        alone_ratio: ratios(&alone, &bare_alone),
+        competing_ratio: ratios(&competing, &bare_competing),
+        competing_to_alone: ratios(&competing, &alone),
         slower_share: Spread::of(&slower),
         edges,
         cuts_helped: all.cuts_helped,

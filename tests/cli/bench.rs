@@ -199,6 +199,21 @@ fn fan_in() {
     doubled(result, "writers");
 }
 
+#[test]
+fn lossy() {
+    let results = results(&["lossy"]);
+    let [result] = &results[..] else { panic!("{results:?}") };
+    assert_eq!((&result["benchmark"], number(result, "size"), number(result, "runs")), (&"lossy".into(), 48, 1));
+    assert!(number(result, "messages") >= 6 * 256, "{result}");
+    let states = result["states"].as_array().unwrap();
+    let names: Vec<&str> = states.iter().map(|state| state["reader"].as_str().unwrap()).collect();
+    assert_eq!(names, ["reads", "sleeps elsewhere", "reads again", "is stopped", "goes on", "was killed"]);
+    for state in states {
+        spreads(&state["ratio"], &[]);
+        percentiles(&state["percentiles"]);
+    }
+}
+
 /// Into a zone that is there, and into one that is made for it.
 #[test]
 fn joining() {

@@ -12,6 +12,7 @@ mod fanin;
 mod fanout;
 mod join;
 mod latency;
+mod lossy;
 mod peer;
 mod plot;
 mod report;
@@ -40,6 +41,9 @@ pub(super) enum Bench {
     /// A reader's time for a message of 1, 2, 4 ... 64 writers, which publish in turn in one other process; and of one busy writer among
     /// 63 that are idle.
     Fanin(Options),
+    /// A writer's time for a message while a reader of its lossy channel reads, sleeps elsewhere with a message in its hands, is stopped, is
+    /// killed.
+    Lossy(Options),
     /// How long a writer with its lane and a reader take to open, and how soon a new pair has its first message.
     Join(Options),
     /// Edges: how soon a synced reader that spins has what one sealed, against one bare cache line; what one costs its caller; how
@@ -147,6 +151,7 @@ pub(super) fn run(bench: &Bench, place: &Place) -> Outcome {
         Bench::Commit(options) => commit::run(options)?,
         Bench::Fanout(options) => fanout::run(options)?,
         Bench::Fanin(options) => fanin::run(options)?,
+        Bench::Lossy(options) => lossy::run(options)?,
         Bench::Join(options) => join::run(options)?,
         Bench::Edge(edge) => edge::run(edge)?,
         Bench::Peer(peer) => peer::run(peer, &place.connect()?)?,

@@ -2,11 +2,12 @@
 
 use super::bare::Arena;
 use super::edge::{latency, lockstep, rate};
-use super::{fanin, fanout, join, wake};
+use super::{fanin, fanout, join, lossy, wake};
 use crate::client::{Bus, Reader, Writer};
 use crate::error::{Error, Result};
 use clap::Args;
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
@@ -57,9 +58,11 @@ pub(super) enum Job {
     PublishAlone,
     /// Opens a reader for each writer that is going to come.
     Await,
+    /// Reads the lossy channel of zone `careless`.
+    Follow,
 }
 
-const JOBS: [(&str, Job); 16] = [
+const JOBS: [(&str, Job); 17] = [
     ("bounce-bare", Job::BounceBare),
     ("bounce", Job::Bounce),
     ("produce-bare", Job::ProduceBare),
@@ -76,6 +79,7 @@ const JOBS: [(&str, Job); 16] = [
     ("publish-in-turn", Job::PublishInTurn),
     ("publish-alone", Job::PublishAlone),
     ("await", Job::Await),
+    ("follow", Job::Follow),
 ];
 
 /// Pins this thread to a core.
@@ -179,6 +183,7 @@ fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<Vec<u64>> {
         Job::PublishInTurn => fanin::publish_bursts(size, size, bus, arena)?,
         Job::PublishAlone => fanin::publish_bursts(size, 1, bus, arena)?,
         Job::Await => join::await_writers(bus, arena)?,
+        Job::Follow => lossy::follow(bus, arena)?,
         Job::Seal => return rate::compete(bus, arena),
         Job::CountBare => {
             ready();
@@ -294,6 +299,12 @@ impl Other {
         let name = JOBS.iter().find(|(_, known)| *known == job).map_or("", |(name, _)| name);
         writeln!(self.input, "{name} {size}").map_err(Error::io("giving the other process a job"))?;
         self.line("ready").map(|_| ())
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id() as i32);
+        kill(pid, signal).map_err(|errno| Error::io("sending the other process a signal")(errno.into()))
     }
 
     /// Waits until the job is done; the count that it reports.

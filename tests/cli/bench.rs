@@ -83,7 +83,7 @@ fn latency_of_readers_that_sleep() {
     let [result] = &results[..] else { panic!("{results:?}") };
     assert_eq!((&result["benchmark"], number(result, "size")), (&"wake latency".into(), 48));
     let (messages, awake) = (number(result, "messages"), number(result, "awake"));
-    assert!(kept(result) == 0 || (1..=messages).contains(&(messages - awake)), "{result}");
+    assert!(messages > awake, "nobody slept: {result}");
     if kept(result) == 1 {
         spreads(result, &["bare_ns", "ns", "ratio"]);
         percentiles(&result["percentiles"]);

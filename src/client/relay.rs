@@ -12,7 +12,7 @@ use super::waiting::{Deadline, sleep_on_any};
 use crate::error::{Error, Result};
 use crate::os::fork::Epoch;
 use crate::os::futex::{self, Expected, MOST_WORDS, Wake};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,12 @@ impl Relay {
         let single = !futex::can_wait_for_any();
         let group = Arc::new(Group { wards: Mutex::new(vec![ward.clone()]), news: AtomicU32::new(0), single });
         let served = group.clone();
+        // Signals are for the program's own threads: a new one begins with what its parent lets through.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
         let thread = std::thread::Builder::new().name("syncline-relay".to_owned()).spawn(move || serve(&served));
+        if let Ok(before) = before {
+            let _ = before.thread_set_mask();
+        }
         let thread = thread.map_err(Error::io("starting the thread that raises descriptors"))?;
         groups.push(Running { group: group.clone(), thread: ManuallyDrop::new(thread) });
         Ok(group)
@@ -113,8 +118,6 @@ impl Group {
 
 /// What the thread does, until nobody is left.
 fn serve(group: &Group) {
-    // Signals are for the program's own threads.
-    let _ = SigSet::all().thread_block();
     let mut woken = Wake::Changed;
     loop {
         // Before the readers: whoever comes or arms after this look makes this word go on.

@@ -8,6 +8,7 @@ pub mod pace;
 pub mod puppet;
 pub mod seccomp;
 pub mod stops;
+pub mod timing;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;

@@ -180,7 +180,7 @@ impl ZoneSegments {
         slot.taken.store(if kind.takes_eras { self.generation() } else { TAKES_NO_ERAS }, Relaxed);
         slot.pin.store(NO_PIN, Relaxed);
         slot.uid.store(owner.uid.into(), Relaxed);
-        for word in [&slot.messages, &slot.bytes, &slot.lost, &slot.lags, &slot.sleeps] {
+        for word in [&slot.messages, &slot.skipped, &slot.lost, &slot.lags, &slot.sleeps] {
             word.store(0, Relaxed);
         }
         let mut name = [0; NAME_BYTES];

@@ -10,7 +10,7 @@ use crate::layout::meeting::{self, Entry};
 use crate::layout::zone::Row;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
 use crate::ring::floor::{join_again, leave_behind};
-use crate::ring::lane::{Frame, Peek, Reader as Place, Start as Mark, starts};
+use crate::ring::lane::{Frame, Glance, Peek, Reader as Place, Start as Mark, starts};
 use crate::ring::view::Zone;
 use crate::ring::{bell, order, recovery, sequencer};
 use crate::sync::prefetch_for_read;
@@ -56,8 +56,8 @@ pub(crate) struct LaneIn {
     last: u64,
     /// Readers with markers: the last commit that is known to be in the open era.
     pub(crate) known: u64,
-    /// Messages taken, and their bytes.
-    taken: (u64, u64),
+    /// What this reader has not taken of what lies before its place: the messages, and the bytes of ring.
+    skipped: Place,
     /// The writer may pass this reader: `None` if it never does.
     guard: Option<Box<Guard>>,
     /// The era at which the end of this lane was told. It stays as long as the zone keeps what is gone.
@@ -131,7 +131,7 @@ impl LaneIn {
             ended: None,
             last: 0,
             known: 0,
-            taken: (0, 0),
+            skipped: place,
             guard,
             told: None,
         };
@@ -158,8 +158,19 @@ impl LaneIn {
         }
     }
 
-    /// The next message that is committed.
+    /// What is next, if that is one of the usual things; else [`LaneIn::next_live`] says.
     #[inline(always)]
+    pub(crate) fn glance(&self) -> Glance {
+        if self.guard.is_some() {
+            return Glance::Other;
+        }
+        match self.place.glance(self.map.view(), self.info.max_payload) {
+            Glance::Empty if self.ended.is_some() => Glance::Other,
+            glance => glance,
+        }
+    }
+
+    /// The next message that is committed.
     pub(crate) fn next_live(&mut self) -> Result<Next> {
         if self.guard.is_some() {
             return self.next_guarded(Self::judge_live);
@@ -248,8 +259,6 @@ impl LaneIn {
         let sequence = self.place.sequence;
         self.place.pass(frame);
         self.last = frame.version;
-        self.taken.0 += 1;
-        self.taken.1 += u64::from(frame.len);
         sequence
     }
 
@@ -298,14 +307,15 @@ impl LaneIn {
             self.go_to(&saved);
             return Err(self.corrupt("no page mark at the floor"));
         };
-        self.place = reader;
+        self.jump(reader);
         self.missed = if reader.position == 0 { 0 } else { after };
         Ok(saved)
     }
 
     /// Goes on where the reader was.
     pub(crate) fn go_to(&mut self, saved: &Saved) {
-        (self.place, self.missed) = (saved.place, saved.missed);
+        self.jump(saved.place);
+        self.missed = saved.missed;
         leave_behind(&self.own, self.place.position);
     }
 
@@ -314,13 +324,21 @@ impl LaneIn {
     pub(crate) fn release(&mut self, bells: &meeting::Header, fence: bell::Fence) {
         leave_behind(&self.own, self.place.position);
         // Relaxed: for whoever counts, not for whoever acts.
-        self.own.messages.store(self.taken.0, order::RELAXED.get());
-        self.own.bytes.store(self.taken.1, order::RELAXED.get());
+        self.own.messages.store(self.place.sequence.wrapping_sub(self.skipped.sequence), order::RELAXED.get());
         let page = self.place.position >> self.page_shift;
         if page != self.page {
             self.page = page;
             bell::ring(&bells.room.0, self.mask, fence, waiting::wake);
         }
+    }
+
+    /// Goes on somewhere else: what lies between is not taken.
+    fn jump(&mut self, place: Place) {
+        let Place { position, sequence } = self.place;
+        self.skipped.position = self.skipped.position.wrapping_add(place.position).wrapping_sub(position);
+        self.skipped.sequence = self.skipped.sequence.wrapping_add(place.sequence).wrapping_sub(sequence);
+        self.place = place;
+        self.own.skipped.store(self.skipped.position, order::RELAXED.get());
     }
 
     /// Sets the cut of the era to hand out.
@@ -347,17 +365,18 @@ impl LaneIn {
             return self.skip_guarded(cut);
         }
         let jump = starts(self.map.view(), self.place.position).take_while(|mark| mark.after <= cut).last();
-        if let Some(mark) = jump {
-            self.place = mark.reader;
-        }
-        self.set_cut(Some(cut));
+        let mut place = jump.map_or(self.place, |mark| mark.reader);
         // No further than a sound writer gets while our cursor stays.
-        let most = self.place.position + self.info.capacity;
-        while self.place.position < most
-            && let Next::Frame(frame) = self.next_sealed()?
-        {
-            self.place.pass(&frame);
+        let most = place.position + self.info.capacity;
+        while place.position < most {
+            match place.peek(self.map.view(), self.info.max_payload) {
+                Peek::Frame(frame) if frame.version <= cut && place.position < self.end() => place.pass(&frame),
+                Peek::Frame(_) | Peek::Empty => break,
+                Peek::Skip(_) => return Err(self.corrupt("a head to skip what nobody holds")),
+                Peek::Corrupt(what) => return Err(self.corrupt(what)),
+            }
         }
+        self.jump(place);
         self.set_cut(None);
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::layout::{meeting, zone};
 use crate::os::clock::monotonic_us;
 use crate::os::fork::Epoch;
 use crate::os::mapping::{MeetingMap, Shared, ZoneMap};
+use crate::ring::lane::{Frame, Glance};
 use crate::ring::{bell, halt, lockstep, order, sequencer};
 use crate::wire::{Ask, LaneInfo, Tell};
 use std::collections::VecDeque;
@@ -219,7 +220,17 @@ impl Reader {
     /// [`Error::Forked`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Option<Message<'_>>> {
-        Ok(self.try_next(Self::poll)?.map(|taken| Message::new(self, taken)))
+        match self.poll()? {
+            Some(taken) => Ok(Some(Message::new(self, taken))),
+            None if self.has_pollable() => self.try_at_last(),
+            None => Ok(None),
+        }
+    }
+
+    /// There is nothing: whoever waits for the descriptor is told of what comes.
+    #[cold]
+    fn try_at_last(&mut self) -> Result<Option<Message<'_>>> {
+        Ok(self.arm(Self::poll)?.map(|taken| Message::new(self, taken)))
     }
 
     /// The next message; spins until there is one. For a core of one's own: nothing is quicker.
@@ -324,27 +335,44 @@ impl Reader {
             for _ in 0..count {
                 let index = if self.turn < count { self.turn } else { 0 };
                 let lane = &mut self.lanes[index];
-                match lane.next_live() {
-                    Ok(Next::Frame(frame)) => {
-                        let sequence = lane.take(&frame);
-                        self.reactions.note(lane.row(), frame.version);
-                        self.turn = index;
-                        self.given += 1 + frame.len / HEAVY;
-                        return Ok(Some(Taken { lane: index, frame, sequence, era: 0 }));
+                let frame = match lane.glance() {
+                    Glance::Frame(frame) => frame,
+                    Glance::Empty => {
+                        self.turn = index + 1;
+                        continue;
                     }
-                    Ok(Next::Nothing) => self.turn = index + 1,
-                    Ok(Next::Lost(count)) => return Err(self.lanes[index].lagged(count)),
-                    Ok(Next::Drained) => return Err(self.close(index)),
-                    Err(error) => {
-                        self.remove(index);
-                        return Err(error);
-                    }
-                }
+                    Glance::Other => match self.look(index)? {
+                        Some(frame) => frame,
+                        None => continue,
+                    },
+                };
+                let lane = &mut self.lanes[index];
+                let sequence = lane.take(&frame);
+                self.reactions.note(lane.row(), frame.version);
+                self.turn = index;
+                self.given += 1 + frame.len / HEAVY;
+                return Ok(Some(Taken { lane: index, frame, sequence, era: 0 }));
             }
             if !self.keep_up()? {
                 return Ok(None);
             }
         }
+    }
+
+    /// What is next in a lane, when that is nothing usual.
+    #[inline(never)]
+    fn look(&mut self, index: usize) -> Result<Option<Frame>> {
+        match self.lanes[index].next_live() {
+            Ok(Next::Frame(frame)) => return Ok(Some(frame)),
+            Ok(Next::Nothing) => self.turn = index + 1,
+            Ok(Next::Lost(count)) => return Err(self.lanes[index].lagged(count)),
+            Ok(Next::Drained) => return Err(self.close(index)),
+            Err(error) => {
+                self.remove(index);
+                return Err(error);
+            }
+        }
+        Ok(None)
     }
 
     /// A lane has come to its end: the error that says so. It stays, if the zone keeps what is gone and this reader may go back.

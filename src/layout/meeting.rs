@@ -74,8 +74,8 @@ pub struct Entry {
     pub name: [AtomicU64; NAME_BYTES / 8],
     /// Messages that it has taken. Stored by the reader.
     pub messages: AtomicU64,
-    /// Bytes of these. Stored by the reader.
-    pub bytes: AtomicU64,
+    /// Its cursor, less the bytes of ring that it has taken (it may have skipped some). Stored by the reader when it skips.
+    pub skipped: AtomicU64,
     /// Messages that were overwritten before it came to them. Stored by the reader.
     pub lost: AtomicU64,
     /// How often that happened. Stored by the reader.
@@ -116,10 +116,10 @@ impl Entry {
     /// An entry for a model: at position 0, its lane open.
     pub fn open() -> Self {
         let word = AtomicU64::new;
-        let [pid, start, taken, uid, messages, bytes, lost, lags, sleeps] = std::array::from_fn(|_| word(0));
+        let [pid, start, taken, uid, messages, skipped, lost, lags, sleeps] = std::array::from_fn(|_| word(0));
         let name = std::array::from_fn(|_| word(0));
         let (cursor, end, pin) = (word(0), word(OPEN_END), word(NO_PIN));
-        Entry { cursor, end, pid, start, taken, pin, uid, name, messages, bytes, lost, lags, sleeps }
+        Entry { cursor, end, pid, start, taken, pin, uid, name, messages, skipped, lost, lags, sleeps }
     }
 }
 

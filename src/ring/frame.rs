@@ -59,8 +59,19 @@ pub enum Head {
     Corrupt,
 }
 
-/// Takes a head apart; the flag says whether it is joint. Any word is an answer: the writer may be hostile.
+/// Whether this is the head of a message.
 #[inline(always)]
+pub const fn is_message(word: u64) -> bool {
+    word & !LENGTH & !JOINT == PRESENT
+}
+
+/// The length of a message with this head, and whether it is joint.
+#[inline(always)]
+pub const fn of_message(word: u64) -> (u32, bool) {
+    ((word & LENGTH) as u32, word & JOINT != 0)
+}
+
+/// Takes a head apart; the flag says whether it is joint. Any word is an answer: the writer may be hostile.
 pub const fn decode(word: u64) -> (Head, bool) {
     let len = (word & LENGTH) as u32;
     let joint = word & JOINT != 0;

@@ -319,6 +319,17 @@ pub enum Peek {
     Corrupt(&'static str),
 }
 
+/// What [`Reader::glance`] finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glance {
+    /// Nothing yet.
+    Empty,
+    /// A message that is not joint.
+    Frame(Frame),
+    /// Anything else: see [`Reader::peek`].
+    Other,
+}
+
 /// A reader's private place in a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reader {
@@ -332,34 +343,53 @@ impl Reader {
     /// Looks at the next message without taking it.
     #[inline(always)]
     pub fn peek(&self, lane: Lane<'_>, max_payload: u64) -> Peek {
-        let mut position = self.position;
-        let (mut head, joint) = frame::decode(lane.ring.word(position).load(FRAME_SEE.get()));
-        if let Head::Padding { len } = head {
-            if u64::from(len) + 8 + FRAME_HEADER > lane.ring.capacity() {
-                return Peek::Corrupt("padding longer than the ring");
-            }
-            position += 8 + u64::from(len);
-            // Shown by the padding's head: no order of its own.
-            (head, _) = frame::decode(lane.ring.word(position).load(RELAXED.get()));
-            if !matches!(head, Head::Message { .. }) {
-                return Peek::Corrupt("padding that no message follows");
-            }
+        let word = lane.ring.word(self.position).load(FRAME_SEE.get());
+        // Nearly always one of these two.
+        if word == EMPTY {
+            Peek::Empty
+        } else if frame::is_message(word) {
+            message_at(lane, self.position, word, max_payload)
+        } else {
+            self.peek_special(lane, word, max_payload)
         }
-        match head {
-            Head::Empty => Peek::Empty,
-            Head::Message { len } if u64::from(len) <= max_payload => {
-                let version = lane.ring.word(position + 8).load(RELAXED.get());
-                if version > MAX_VERSION {
-                    return Peek::Corrupt("version over 46 bits");
+    }
+
+    /// The same for what is next nearly always, without a detour through memory.
+    #[inline(always)]
+    pub fn glance(&self, lane: Lane<'_>, max_payload: u64) -> Glance {
+        let word = lane.ring.word(self.position).load(FRAME_SEE.get());
+        if word == EMPTY {
+            return Glance::Empty;
+        }
+        if frame::is_message(word)
+            && let Peek::Frame(frame) = message_at(lane, self.position, word, max_payload)
+            && !frame.joint
+        {
+            return Glance::Frame(frame);
+        }
+        Glance::Other
+    }
+
+    #[cold]
+    fn peek_special(&self, lane: Lane<'_>, word: u64, max_payload: u64) -> Peek {
+        match frame::decode(word) {
+            (Head::Padding { len }, joint) if u64::from(len) + 8 + FRAME_HEADER <= lane.ring.capacity() => {
+                let position = self.position + 8 + u64::from(len);
+                // Shown by the padding's head: no order of its own.
+                let word = lane.ring.word(position).load(RELAXED.get());
+                if !frame::is_message(word) {
+                    return Peek::Corrupt("padding that no message follows");
                 }
-                let next = position + frame::size(len);
-                Peek::Frame(Frame { payload: position + FRAME_HEADER, len, joint, version, next })
+                match message_at(lane, position, word, max_payload) {
+                    Peek::Frame(frame) => Peek::Frame(Frame { joint, ..frame }),
+                    other => other,
+                }
             }
-            Head::Skip { len } if u64::from(len) + 8 <= lane.ring.capacity() => {
-                Peek::Skip(position + 8 + u64::from(len))
+            (Head::Skip { len }, _) if u64::from(len) + 8 <= lane.ring.capacity() => {
+                Peek::Skip(self.position + 8 + u64::from(len))
             }
-            Head::Message { .. } | Head::Skip { .. } => Peek::Corrupt("message over the lane's limit"),
-            Head::Padding { .. } | Head::Corrupt => Peek::Corrupt("head with unknown flags"),
+            (Head::Padding { .. } | Head::Skip { .. }, _) => Peek::Corrupt("padding longer than the ring"),
+            _ => Peek::Corrupt("head with unknown flags"),
         }
     }
 
@@ -376,6 +406,21 @@ impl Reader {
         // A hostile writer's marks may have begun it anywhere.
         self.sequence = self.sequence.wrapping_add(1);
     }
+}
+
+/// The message whose head, at `position`, is `word`.
+#[inline(always)]
+fn message_at(lane: Lane<'_>, position: u64, word: u64, max_payload: u64) -> Peek {
+    let (len, joint) = frame::of_message(word);
+    if u64::from(len) > max_payload {
+        return Peek::Corrupt("message over the lane's limit");
+    }
+    let version = lane.ring.word(position + 8).load(RELAXED.get());
+    if version > MAX_VERSION {
+        return Peek::Corrupt("version over 46 bits");
+    }
+    let next = position + frame::size(len);
+    Peek::Frame(Frame { payload: position + FRAME_HEADER, len, joint, version, next })
 }
 
 /// A page's mark, checked: where its first frame is, that one's sequence number, and the version of the commit before it.

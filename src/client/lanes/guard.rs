@@ -126,9 +126,9 @@ impl LaneIn {
         let Some(guard) = &mut self.guard else { return Ok(Some(0)) };
         // A hostile writer's marks may say anything.
         let lost = reader.sequence.wrapping_sub(self.place.sequence);
-        self.place = reader;
-        self.missed = after;
         guard.lapped = true;
+        self.jump(reader);
+        self.missed = after;
         if lost > 0 {
             // Relaxed: for whoever counts. This reader is the only one that stores them.
             let add = |word: &AtomicU64, more: u64| {
@@ -153,7 +153,7 @@ impl LaneIn {
                 Error::Corrupt(format!("lane of `{writer_name}` in channel `{channel_name}`: {what}"))
             })?;
             if let Some(Mark { reader, after }) = found {
-                self.place = reader;
+                self.jump(reader);
                 self.missed = if reader.position == 0 { 0 } else { after };
                 return Ok(());
             }
@@ -182,7 +182,7 @@ impl LaneIn {
                 continue;
             }
             if let Peek::Skip(position) = peek {
-                self.place.go_on_at(position);
+                self.jump(Place { position, ..self.place });
                 continue;
             }
             return next;
@@ -292,7 +292,7 @@ impl LaneIn {
             // Pinned or not: the way may have left the page that is held.
             let is_held = guard.hold.pins() && guard.hold.covers(place.position);
             if is_held || still_there(|| passed(guard.lossy, &guard.listed, &self.map, self.place.position)) {
-                self.place = place;
+                self.jump(place);
                 return Ok(());
             }
             // Of what comes after the page that is held, the beginning is lost.

@@ -105,11 +105,20 @@ impl Reader {
         Ok(Pollable { link: self.link.clone(), group, ward, epoch: self.epoch, mask: 0 })
     }
 
+    /// Whether somebody waits for a descriptor.
+    #[inline(always)]
+    pub(super) fn has_pollable(&self) -> bool {
+        self.waits.pollable.is_some()
+    }
+
     /// What is there now. If nothing is, whoever waits for the descriptor is told of what comes.
     #[inline(always)]
     pub(crate) fn try_next<R>(&mut self, mut poll: impl FnMut(&mut Self) -> Result<Option<R>>) -> Result<Option<R>> {
-        let found = poll(self)?;
-        if found.is_none() && self.waits.pollable.is_some() { self.arm(poll) } else { Ok(found) }
+        match poll(self) {
+            Ok(None) if self.waits.pollable.is_some() => self.arm(poll),
+            // As it is: taken apart and put together again, it would go through memory once more.
+            found => found,
+        }
     }
 
     /// Looks once more, having shown that it will wait, and clears the descriptor if there is nothing.

@@ -105,19 +105,15 @@ struct Court<'a> {
 /// A directory in memory, removed at the end.
 struct Place(PathBuf);
 
+/// Shared memory is files here.
+const MEMORY: &str = "/dev/shm";
+const PREFIX: &str = "syncline-peers-";
+
 impl Place {
     fn new() -> Result<Place> {
-        const PREFIX: &str = "syncline-peers-";
-        let memory = Path::new("/dev/shm");
         // What killed ones have left.
-        for entry in std::fs::read_dir(memory)?.flatten() {
-            let name = entry.file_name();
-            let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-        }
-        let place = memory.join(format!("{PREFIX}{}", std::process::id()));
+        remove(|process| !Path::new("/proc").join(process).exists())?;
+        let place = Path::new(MEMORY).join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir_all(&place)?;
         Ok(Place(place))
     }
@@ -125,8 +121,20 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = remove(|process| process.parse() == Ok(std::process::id()));
     }
+}
+
+/// Removes the places of such processes, and what their peers have put beside them.
+fn remove(which: impl Fn(&str) -> bool) -> Result<()> {
+    for entry in std::fs::read_dir(MEMORY)?.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('_').next());
+        if process.is_some_and(&which) {
+            let _ = std::fs::remove_file(entry.path()).or_else(|_| std::fs::remove_dir_all(entry.path()));
+        }
+    }
+    Ok(())
 }
 
 impl Court<'_> {

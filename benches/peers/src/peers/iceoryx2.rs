@@ -51,6 +51,9 @@ impl Peer for Iceoryx2 {
         set_log_level(LogLevel::Error);
         let mut config = Config::default();
         config.global.set_root_path(&Path::new(plan.place.join("iceoryx2").as_os_str().as_encoded_bytes())?);
+        // What it puts beside the place is found, and removed, by this name.
+        let place = plan.place.file_name().unwrap_or_default().to_string_lossy();
+        config.global.prefix = FileName::new(format!("{place}_").as_bytes())?;
         let builder = NodeBuilder::new().config(&config).signal_handling_mode(SignalHandlingMode::Disabled);
         let node = builder.create::<ipc::Service>()?;
         let service = |way: &str| -> Result<_> {
@@ -126,6 +129,5 @@ impl Peer for Iceoryx2 {
 }
 
 fn service_name(plan: &Plan, way: &str) -> Result<ServiceName> {
-    let place = plan.place.file_name().unwrap_or_default().to_string_lossy();
-    Ok(ServiceName::new(&format!("{place}/{}/{way}", plan.number))?)
+    Ok(ServiceName::new(&format!("peers/{}/{way}", plan.number))?)
 }

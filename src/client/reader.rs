@@ -212,7 +212,11 @@ impl Reader {
     /// [`Error::Forked`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Option<Message<'_>>> {
-        Ok(self.try_next(Self::poll)?.map(|taken| Message::new(self, taken)))
+        // Not through `try_next`, whose result would go through memory on the way of each message.
+        match self.poll()? {
+            Some(taken) => Ok(Some(Message::new(self, taken))),
+            None => self.arm_for_message(),
+        }
     }
 
     /// The next message; spins until there is one. For a core of one's own: nothing is quicker.

@@ -2,6 +2,7 @@
 
 use super::Reader;
 use crate::client::link::Link;
+use crate::client::message::Message;
 use crate::client::relay::{Group, Ward};
 use crate::client::waiting::Sleeps;
 use crate::error::{Error, Result};
@@ -110,6 +111,16 @@ impl Reader {
     pub(crate) fn try_next<R>(&mut self, mut poll: impl FnMut(&mut Self) -> Result<Option<R>>) -> Result<Option<R>> {
         let found = poll(self)?;
         if found.is_none() && self.waits.pollable.is_some() { self.arm(poll) } else { Ok(found) }
+    }
+
+    /// There is no message now: the rest of [`Reader::try_recv`].
+    #[inline(always)]
+    pub(super) fn arm_for_message(&mut self) -> Result<Option<Message<'_>>> {
+        if self.waits.pollable.is_none() {
+            return Ok(None);
+        }
+        let found = self.arm(Self::poll)?;
+        Ok(found.map(|taken| Message::new(self, taken)))
     }
 
     /// Looks once more, having shown that it will wait, and clears the descriptor if there is nothing.

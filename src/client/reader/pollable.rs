@@ -109,8 +109,11 @@ impl Reader {
     /// What is there now. If nothing is, whoever waits for the descriptor is told of what comes.
     #[inline(always)]
     pub(crate) fn try_next<R>(&mut self, mut poll: impl FnMut(&mut Self) -> Result<Option<R>>) -> Result<Option<R>> {
-        let found = poll(self)?;
-        if found.is_none() && self.waits.pollable.is_some() { self.arm(poll) } else { Ok(found) }
+        match poll(self)? {
+            Some(found) => Ok(Some(found)),
+            None if self.waits.pollable.is_none() => Ok(None),
+            None => self.arm(poll),
+        }
     }
 
     /// There is no message now: the rest of [`Reader::try_recv`].

@@ -220,6 +220,7 @@ impl Reader {
     /// [`Error::Forked`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Option<Message<'_>>> {
+        // Not through `try_next`, whose result would go through memory on the way of each message.
         match self.poll()? {
             Some(taken) => Ok(Some(Message::new(self, taken))),
             None if self.has_pollable() => self.try_at_last(),

@@ -78,33 +78,46 @@ impl Reader {
         timeout: Duration,
         mut poll: impl FnMut(&mut Self) -> Result<Option<R>>,
     ) -> Result<R> {
-        match self.spin_until(timeout, &mut poll)? {
-            Some(found) => Ok(found),
-            None => self.arm_at_last(poll),
+        let mut deadline = None;
+        loop {
+            // The clock is looked at rarely: it costs as much as many polls.
+            for _ in 0..256 {
+                if let Some(found) = poll(self)? {
+                    return Ok(found);
+                }
+                std::hint::spin_loop();
+            }
+            if self.is_time_up(&mut deadline, timeout)? {
+                return self.arm_at_last(poll);
+            }
         }
     }
 
-    /// Spins until there is something; `None`: not in time.
-    #[inline(always)]
-    fn spin_until<R>(
+    /// What a reader that spins looks at now and then.
+    fn is_time_up(&mut self, deadline: &mut Option<Deadline>, timeout: Duration) -> Result<bool> {
+        self.check_news()?;
+        if let Some(driver) = self.reactions.known_driver() {
+            driver.mind(self.proposer());
+        }
+        Ok(deadline.get_or_insert_with(|| Deadline::after(timeout)).has_passed())
+    }
+
+    /// Spins before it sleeps; `None`: nothing has come.
+    fn spin_before<R>(
         &mut self,
         timeout: Duration,
         poll: &mut impl FnMut(&mut Self) -> Result<Option<R>>,
     ) -> Result<Option<R>> {
         let mut deadline = None;
         loop {
-            // The clock is looked at rarely: it costs as much as many polls.
             for _ in 0..256 {
-                if let Some(found) = poll(self)? {
-                    return Ok(Some(found));
+                let found = poll(self)?;
+                if found.is_some() {
+                    return Ok(found);
                 }
                 std::hint::spin_loop();
             }
-            self.check_news()?;
-            if let Some(driver) = self.reactions.known_driver() {
-                driver.mind(self.proposer());
-            }
-            if deadline.get_or_insert_with(|| Deadline::after(timeout)).has_passed() {
+            if self.is_time_up(&mut deadline, timeout)? {
                 return Ok(None);
             }
         }
@@ -125,7 +138,7 @@ impl Reader {
             Wait::Brief => waiting::spin(|| poll(self))?,
             Wait::Block => poll(self)?,
             Wait::Spin => return self.spin_for(timeout, poll),
-            Wait::SpinThenBlock(spin) => self.spin_until(spin.min(timeout), &mut poll)?,
+            Wait::SpinThenBlock(spin) => self.spin_before(spin.min(timeout), &mut poll)?,
         };
         if let Some(found) = found {
             return Ok(found);

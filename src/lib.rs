@@ -88,8 +88,9 @@ pub use layout::zone::{Pace, Reason};
 
 #[cfg(not(loom))]
 pub use client::{
-    Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, Live, Loan, Message, Origin,
-    Payload, Reader, ReaderBuilder, Start, Unrested, Watch, Writer, Zone, field,
+    Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, LaneStats, Live, Loan, Message,
+    Origin, Payload, Reader, ReaderBuilder, ReaderStats, Start, Stats, Unrested, Watch, Writer, WriterStats, Zone,
+    ZoneStats, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;

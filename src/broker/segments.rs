@@ -103,6 +103,18 @@ impl ZoneSegments {
         [Fd::ReadOnly(self.zone_read_only.clone()), Fd::Writable(self.meeting.clone())]
     }
 
+    /// What an onlooker maps: zone and meeting, both read-only.
+    pub(super) fn for_onlooker(&self) -> io::Result<[Fd; 2]> {
+        let meeting = Arc::new(self.meeting.read_only()?);
+        Ok([Fd::ReadOnly(self.zone_read_only.clone()), Fd::ReadOnly(meeting)])
+    }
+
+    /// Counts changes of lanes and entries.
+    pub(super) fn roster(&self) -> u64 {
+        // Relaxed: the broker alone raises it.
+        self.zone_map.view().header.control.0.roster.load(Relaxed)
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.zone_map.view().generation()
     }
@@ -123,7 +135,7 @@ impl ZoneSegments {
         }
         row.pid.store(owner.pid.into(), Relaxed);
         row.start.store(owner.start, Relaxed);
-        for word in [&row.open, &row.busy, &row.permit, &row.full, &row.wakes, &row.evictions] {
+        for word in [&row.open, &row.busy, &row.permit, &row.edges, &row.full, &row.wakes, &row.evictions] {
             word.store(0, Relaxed);
         }
         let (closing, rolls) = sequencer::closing(zone.header);

@@ -341,6 +341,7 @@ impl Reader {
             let due = driver.as_ref().and_then(|driver| driver.due_us());
             let bells = &self.bells;
             let bell = if self.synced { &bells.synced.0 } else { &bells.live.0 };
+            self.lanes.iter().for_each(LaneIn::count_sleep);
             waiting::sleep(bell, expected, deadline.or_at(due));
             if let Some(driver) = driver {
                 driver.mind(self.proposer());

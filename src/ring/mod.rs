@@ -2,10 +2,12 @@
 //!
 //! Read in this order: [`frame`] (what a message looks like in a lane), [`lane`] (publish and read), [`floor`] (how the ring is
 //! reclaimed without waiting for anybody), [`sequencer`] (the SYNC edge, and what a sealed era says), [`lockstep`] (an edge that waits for
-//! permits), [`bell`] (sleeping and waking), [`halt`] (bringing all to rest), [`recovery`] (what is done for a dead writer). [`order`] names
+//! permits), [`bell`] (sleeping and waking), [`halt`] (bringing all to rest), [`recovery`] (what is done for a dead writer), [`count`] (what
+//! onlookers count). [`order`] names
 //! every memory ordering and what it pairs with; [`view`] is what a segment looks like from here. The loom models are in `models`.
 
 pub mod bell;
+pub mod count;
 pub mod floor;
 pub mod frame;
 pub mod halt;

@@ -227,9 +227,14 @@ impl ZoneSegments {
         }
     }
 
+    /// Says that lanes have changed, to whoever looks.
+    pub(super) fn raise_roster(&self) {
+        floor::raise_roster(self.zone_map.view());
+    }
+
     /// Makes everybody look: lanes or entries have changed, and whoever is concerned has been told.
     pub(super) fn announce(&self) {
-        floor::raise_roster(self.zone_map.view());
+        self.raise_roster();
         let bells = self.meeting_map.view().header;
         bell::ring(&bells.live.0, bell::ALL, Fence::Full, wake);
         bell::ring(&bells.synced.0, bell::ALL, Fence::Full, wake);

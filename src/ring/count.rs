@@ -46,7 +46,7 @@ fn look(lane: Lane<'_>, max_payload: u64, end: u64, committed: impl Fn(u64) -> b
     let marks = starts(lane, floor).map(|start| start.reader);
     let start = marks.take_while(|place| place.position <= end).last().or_else(|| first_at(lane, floor));
     let (reached, damage) = match start {
-        Some(start) => walk(lane, start, floor + lane.ring.capacity(), max_payload, end, committed),
+        Some(start) => walk(lane, start, max_payload, end, committed),
         None => (Reader { position: floor, sequence: 0 }, Some("no page mark at its floor")),
     };
     if !still_there(|| is_passed(lane, start.map_or(floor, |start| start.position))) {
@@ -61,7 +61,11 @@ fn look(lane: Lane<'_>, max_payload: u64, end: u64, committed: impl Fn(u64) -> b
     if !still_there(|| is_passed(lane, floor)) {
         return None;
     }
-    let damage = damage.or(if begin.is_none() { Some("no page mark at its floor") } else { None });
+    let damage = damage.or(match begin {
+        None => Some("no page mark at its floor"),
+        Some(_) if reached.position - floor > lane.ring.capacity() => Some("more than the ring holds"),
+        Some(_) => None,
+    });
     Some(Counted { begin: begin.unwrap_or(reached), end: reached, damage })
 }
 
@@ -73,16 +77,17 @@ fn first_at(lane: Lane<'_>, floor: u64) -> Option<Reader> {
     starts(lane, floor).next().map(|start| start.reader).filter(|reader| reader.position == floor)
 }
 
-/// Goes on from a mark to the end, or to what is wrong. `most`: a sound writer gets no further.
+/// Goes on from a mark to the end, or to what is wrong.
 fn walk(
     lane: Lane<'_>,
     from: Reader,
-    most: u64,
     max_payload: u64,
     end: u64,
     committed: impl Fn(u64) -> bool,
 ) -> (Reader, Option<&'static str>) {
     let mut reader = from;
+    // A sound writer gets no further while the mark is there.
+    let most = from.position + lane.ring.capacity();
     // Each step is at least a head.
     while reader.position < end {
         let before = reader;

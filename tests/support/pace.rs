@@ -117,12 +117,12 @@ impl Met {
     /// In a role, at its end: tells the test.
     pub fn say(writer: &Writer, stops: u64) {
         let Races { passes, cuts_helped, flips, flips_lost, retries } = writer.races();
-        say("met", format!("{passes} {cuts_helped} {flips_lost} {retries} {stops}"));
+        say("met", format!("{passes} {cuts_helped} {flips} {flips_lost} {retries} {stops}"));
     }
 
     /// Adds what a process tells.
     pub fn add(&mut self, process: &mut Process) {
-        let [passes, cuts_helped, flips_lost, retries, stops] = numbers(&process.wait_for("met"));
+        let [passes, cuts_helped, flips, flips_lost, retries, stops] = numbers(&process.wait_for("met"));
         self.races.passes += passes;
         self.races.cuts_helped += cuts_helped;
         self.races.flips += flips;

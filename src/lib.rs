@@ -100,8 +100,9 @@ pub use layout::zone::{Pace, Reason};
 pub use client::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 #[cfg(not(loom))]
 pub use client::{
-    Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, Live, Loan, Message, Origin,
-    Payload, Reader, ReaderBuilder, Sleeps, Start, Unrested, Wait, WaitSet, Watch, Writer, Zone, field,
+    Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, LaneStats, Live, Loan, Message,
+    Origin, Payload, Reader, ReaderBuilder, ReaderStats, Sleeps, Start, Stats, Unrested, Wait, WaitSet, Watch, Writer,
+    WriterStats, Zone, ZoneStats, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;

@@ -1,4 +1,4 @@
-//! A lane whose writer is hostile: any floor, marks and ring. Reading and recovery stay inside the mapping and end.
+//! A lane whose writer is hostile: any floor, marks and ring. Reading, counting and recovery stay inside the mapping and end.
 
 #![no_main]
 
@@ -8,6 +8,7 @@ use syncline::layout::lane::{MIN_CAPACITY, max_payload, segment_size};
 use syncline::layout::zone::{Geometry, Row};
 use syncline::os::mapping::{Access, LaneMap, ZoneMap};
 use syncline::os::memfd::Segment;
+use syncline::ring::count::count;
 use syncline::ring::lane::{Peek, Reader, starts};
 use syncline::ring::order::RELAXED;
 use syncline::ring::recovery;
@@ -55,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
         for word in 0..MIN_CAPACITY / 8 {
             view.ring.word(word * 8).store(next(), RELAXED.get());
         }
-        let most = max_payload(MIN_CAPACITY, 8);
+        let most = max_payload(MIN_CAPACITY, 8, 0);
         let mut buffer = Vec::new();
         let begin = (from >> 2) / 8 * 8;
         for start in starts(view, begin) {
@@ -69,6 +70,9 @@ fuzz_target!(|bytes: &[u8]| {
             target.lane.copy_payload(frame.payload, &mut buffer);
             reader.pass(&frame);
         }
+        let counted = count(view, most, from, |version| version <= row_version).expect("nobody moves the floor");
+        let kept = counted.end.position - counted.begin.position;
+        assert!(kept <= MIN_CAPACITY || counted.damage.is_some() && kept <= 2 * MIN_CAPACITY);
         let finished = recovery::finish(target.row(), &[(view, most)], u64::MAX);
         assert_eq!(finished.ends.len(), 1);
         assert!(target.row().version.load(RELAXED.get()) <= row_version + 1);

@@ -206,7 +206,7 @@ impl Registry {
     }
 
     /// The number of the zone of this name.
-    fn named_zone(&self, name: &str) -> Result<u64> {
+    pub(super) fn named_zone(&self, name: &str) -> Result<u64> {
         check_name("zone", name).map_err(invalid)?;
         self.zone_names.get(name).copied().ok_or_else(|| {
             let text =

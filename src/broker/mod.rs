@@ -22,6 +22,7 @@
 //! whoever sees the announcement and then looks at its socket finds it.
 
 mod edges;
+mod inspect;
 mod lanes;
 mod listing;
 mod notify;

@@ -378,6 +378,10 @@ impl Registry {
             if let Some(channel) = zone.channels.get_mut(lane.channel) {
                 channel.lanes.remove(&number);
             }
+            if matches!(lane.state, LaneState::Kept(_)) {
+                // Nobody sleeps for that; who has it mapped to look at finds out.
+                zone.segments.raise_roster();
+            }
         }
         self.settle_channel(lane.zone, lane.channel, post);
     }

@@ -186,6 +186,7 @@ impl Broker {
                 }
             }
             Ask::HaltReleased { zone, token } => registry.halt_released(owner.client, zone, token),
+            Ask::Inspect { zone } => registry.inspect(owner, id, &zone, post)?,
             Ask::Barrier => {
                 registry.barrier()?;
                 done(post);

@@ -107,6 +107,18 @@ impl ZoneSegments {
         [Fd::ReadOnly(self.zone_read_only.clone()), Fd::Writable(self.meeting.clone())]
     }
 
+    /// What an onlooker maps: zone and meeting, both read-only.
+    pub(super) fn for_onlooker(&self) -> io::Result<[Fd; 2]> {
+        let meeting = Arc::new(self.meeting.read_only()?);
+        Ok([Fd::ReadOnly(self.zone_read_only.clone()), Fd::ReadOnly(meeting)])
+    }
+
+    /// Counts changes of lanes and entries.
+    pub(super) fn roster(&self) -> u64 {
+        // Relaxed: the broker alone raises it.
+        self.zone_map.view().header.control.0.roster.load(Relaxed)
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.zone_map.view().generation()
     }
@@ -127,7 +139,7 @@ impl ZoneSegments {
         }
         row.pid.store(owner.pid.into(), Relaxed);
         row.start.store(owner.start, Relaxed);
-        for word in [&row.open, &row.busy, &row.permit, &row.full, &row.wakes, &row.evictions] {
+        for word in [&row.open, &row.busy, &row.permit, &row.edges, &row.full, &row.wakes, &row.evictions] {
             word.store(0, Relaxed);
         }
         let (closing, rolls) = sequencer::closing(zone.header);
@@ -219,9 +231,14 @@ impl ZoneSegments {
         }
     }
 
+    /// Says that lanes have changed, to whoever looks.
+    pub(super) fn raise_roster(&self) {
+        floor::raise_roster(self.zone_map.view());
+    }
+
     /// Makes everybody look: lanes or entries have changed, and whoever is concerned has been told.
     pub(super) fn announce(&self) {
-        floor::raise_roster(self.zone_map.view());
+        self.raise_roster();
         let bells = self.meeting_map.view().header;
         bell::ring(&bells.live.0, bell::ALL, Fence::Full, wake);
         bell::ring(&bells.synced.0, bell::ALL, Fence::Full, wake);

@@ -135,6 +135,7 @@ impl LaneIn {
             guard,
             told: None,
         };
+        lane.own.skipped.store(place.position, order::RELAXED.get());
         if is_lossy && cursor != 0 {
             lane.begin_at_the_floor()?;
         }
@@ -341,6 +342,13 @@ impl LaneIn {
         self.own.skipped.store(self.skipped.position, order::RELAXED.get());
     }
 
+    /// Its reader goes to sleep.
+    pub(crate) fn count_sleep(&self) {
+        // Relaxed: for whoever counts. This reader is the only one that stores it.
+        let sleeps = self.own.sleeps.load(order::RELAXED.get());
+        self.own.sleeps.store(sleeps.wrapping_add(1), order::RELAXED.get());
+    }
+
     /// Sets the cut of the era to hand out.
     pub(crate) fn set_cut(&mut self, cut: Option<u64>) {
         self.cut = cut;
@@ -380,6 +388,12 @@ impl LaneIn {
         self.set_cut(None);
         Ok(())
     }
+}
+
+/// The name in a reader's entry.
+pub(crate) fn name_in(entry: &Entry) -> String {
+    let bytes: Vec<u8> = entry.name.iter().flat_map(|word| word.load(order::RELAXED.get()).to_le_bytes()).collect();
+    String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
 }
 
 /// Tells the broker that a lane is done with.

@@ -18,6 +18,7 @@ mod payload;
 mod reactions;
 mod reader;
 mod relay;
+mod stats;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod waiting;
@@ -35,6 +36,7 @@ pub use loan::Loan;
 pub use message::{Message, Origin};
 pub use payload::{Described, Payload, field};
 pub use reader::{Live, Reader, ReaderBuilder, Start};
+pub use stats::{LaneStats, ReaderStats, Stats, WriterStats, ZoneStats};
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 pub use waiting::{Sleeps, Wait};

@@ -4,6 +4,7 @@ use super::driver::Driver;
 use super::halt::{Halt, HaltParts};
 use super::link::{Link, take_fds, unexpected};
 use super::reader::ReaderBuilder;
+use super::stats::Stats;
 use super::waiting;
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -211,6 +212,14 @@ impl Zone {
     pub fn wait_done(&self, era: u64, timeout: Duration) -> Result<()> {
         let (zone, driver) = self.attach()?;
         super::done::wait(&self.link, zone, &driver, era, timeout)
+    }
+
+    /// Counters of all writers, lanes and readers of the zone, to be read again and again without the broker, and without anybody's notice.
+    ///
+    /// # Errors
+    /// There is no such zone; no broker.
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::open(&self.link, &self.name)
     }
 
     /// The zone's segments, without a row.

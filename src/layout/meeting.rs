@@ -80,7 +80,7 @@ pub struct Entry {
     pub lost: AtomicU64,
     /// How often that happened. Stored by the reader.
     pub lags: AtomicU64,
-    /// How often the reader went to sleep, in all its lanes. Stored by the reader.
+    /// How often the reader went to sleep since it has this lane, whatever it waited for. Stored by the reader.
     pub sleeps: AtomicU64,
 }
 

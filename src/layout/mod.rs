@@ -19,7 +19,7 @@ use crate::sync::AtomicU64;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SYNCLINE");
 
 /// The version of everything in `layout`; raised with any change.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Bytes of one page of memory; segments are made of whole pages.
 pub const PAGE: u64 = 4096;
@@ -89,6 +89,7 @@ pub const LAYOUT_HASH: u64 = {
         size_of::<zone::Row>() as u64,
         offset_of!(zone::Row, permit) as u64,
         offset_of!(zone::Row, tag) as u64,
+        offset_of!(zone::Row, edges) as u64,
         offset_of!(zone::Row, state) as u64,
         offset_of!(zone::Row, joined) as u64,
         offset_of!(zone::Row, inherited) as u64,

@@ -97,10 +97,10 @@ pub struct Control {
 /// One writer's row.
 ///
 /// ```text
-///  0         8      16     24       32       40    64      72    80      88       96          104    112     120
-///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+------+-------+-----------+
-///  | version | open | busy | permit | rolled | tag | state | pid | start | joined | inherited | full | wakes | evictions |
-///  +---------+------+------+--------+--------+-----+-------+-----+-------+--------+-----------+------+-------+-----------+
+///  0         8      16     24       32       40    48      64      72    80      88       96          104    112     120
+///  +---------+------+------+--------+--------+-----+-------+-------+-----+-------+--------+-----------+------+-------+-----------+
+///  | version | open | busy | permit | rolled | tag | edges | state | pid | start | joined | inherited | full | wakes | evictions |
+///  +---------+------+------+--------+--------+-----+-------+-------+-----+-------+--------+-----------+------+-------+-----------+
 /// ```
 #[repr(C, align(128))]
 pub struct Row {
@@ -121,9 +121,11 @@ pub struct Row {
     /// The tag of an era that this row's writer proposes. Stored by it, only while no era that it has proposed is open; copied into the slot
     /// by edges.
     pub tag: AtomicU64,
+    /// How many eras this writer has sealed: its was the CAS that moved the generation. Stored by it; cleared by the broker.
+    pub edges: AtomicU64,
     /// Keeps what follows off the version's line.
     #[cfg(not(loom))]
-    pub padding: [AtomicU64; 2],
+    pub padding: AtomicU64,
     /// 0 free, 1 open, 2 closed. Stored by the broker; lockstep edges wait for open rows only.
     pub state: AtomicU64,
     /// The writer's process id. Broker only; for whoever must probe it without the broker that made the row.
@@ -296,9 +298,25 @@ impl Row {
     /// A zeroed row for a model.
     pub fn zeroed() -> Self {
         use super::word;
-        let [version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited, full, wakes, evictions] =
-            std::array::from_fn(|_| word());
-        Row { version, open, busy, permit, rolled, tag, state, pid, start, joined, inherited, full, wakes, evictions }
+        let [version, open, busy, permit, rolled, tag, edges] = std::array::from_fn(|_| word());
+        let [state, pid, start, joined, inherited, full, wakes, evictions] = std::array::from_fn(|_| word());
+        Row {
+            version,
+            open,
+            busy,
+            permit,
+            rolled,
+            tag,
+            edges,
+            state,
+            pid,
+            start,
+            joined,
+            inherited,
+            full,
+            wakes,
+            evictions,
+        }
     }
 }
 
@@ -312,6 +330,7 @@ const _: () = {
     assert!(offset_of!(Header, round) == 640);
     assert!(size_of::<Header>() == 768);
     assert!(offset_of!(Row, tag) == 40);
+    assert!(offset_of!(Row, edges) == 48);
     assert!(offset_of!(Row, state) == 64);
     assert!(offset_of!(Row, joined) == 88);
     assert!(offset_of!(Row, inherited) == 96);

@@ -307,7 +307,7 @@ impl ZoneMap {
     }
 }
 
-/// A mapped meeting segment; writable for all who have it. A clone shares the mapping.
+/// A mapped meeting segment; writable for all readers and writers. A clone shares the mapping.
 #[derive(Clone, Debug)]
 pub struct MeetingMap {
     region: Arc<Region>,
@@ -321,9 +321,21 @@ impl MeetingMap {
     /// `InvalidInput` for a number out of range; `InvalidData` if size, seals or preamble are not those of such a meeting;
     /// `PermissionDenied` for a read-only descriptor; out of memory.
     pub fn new(fd: BorrowedFd, entries: u32) -> io::Result<MeetingMap> {
-        let map = MeetingMap::map(fd, entries)?;
+        MeetingMap::open(fd, entries, Access::ReadWrite)
+    }
+
+    /// As [`MeetingMap::new`], read-only: for who counts.
+    ///
+    /// # Errors
+    /// As for [`MeetingMap::new`]; any descriptor will do.
+    pub fn glance(fd: BorrowedFd, entries: u32) -> io::Result<MeetingMap> {
+        MeetingMap::open(fd, entries, Access::ReadOnly)
+    }
+
+    fn open(fd: BorrowedFd, entries: u32, access: Access) -> io::Result<MeetingMap> {
+        let map = MeetingMap::map(fd, entries, access)?;
         check_preamble(&map.view().header.preamble, Kind::Meeting, meeting::segment_size(entries))?;
-        map.region.prefault(Access::ReadWrite)?;
+        map.region.prefault(access)?;
         Ok(map)
     }
 
@@ -332,7 +344,7 @@ impl MeetingMap {
     /// # Errors
     /// As for [`MeetingMap::new`], without the preamble.
     pub fn create(fd: BorrowedFd, entries: u32, ident: u64) -> io::Result<MeetingMap> {
-        let map = MeetingMap::map(fd, entries)?;
+        let map = MeetingMap::map(fd, entries, Access::ReadWrite)?;
         let view = map.view();
         for entry in view.entries {
             entry.end.store(meeting::OPEN_END, Ordering::Relaxed);
@@ -341,13 +353,13 @@ impl MeetingMap {
         Ok(map)
     }
 
-    fn map(fd: BorrowedFd, entries: u32) -> io::Result<MeetingMap> {
+    fn map(fd: BorrowedFd, entries: u32, access: Access) -> io::Result<MeetingMap> {
         if !(1..=zone::MAX_ENTRIES).contains(&entries) {
             return Err(out_of_range(format!("{entries} reader entries: expected 1 ..= {}", zone::MAX_ENTRIES)));
         }
         let size = meeting::segment_size(entries);
         check_file(fd, size)?;
-        Ok(MeetingMap { region: Arc::new(Region::map(fd, size, Access::ReadWrite)?), entries })
+        Ok(MeetingMap { region: Arc::new(Region::map(fd, size, access)?), entries })
     }
 
     /// What the core works on.

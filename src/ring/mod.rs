@@ -1,11 +1,13 @@
 //! The lock-free core. It takes references to shared words; it knows no descriptors, clocks or system calls.
 //!
 //! Read in this order: [`frame`] (what a message looks like in a lane), [`lane`] (publish and read), [`floor`] (how the ring is
-//! reclaimed without waiting for anybody), [`hold`] (what a reader keeps though its writer passes it), [`sequencer`] (the SYNC edge, and what a sealed era says), [`lockstep`] (an edge that waits for
-//! permits), [`bell`] (sleeping and waking), [`relay`] (leaving the sleeping to another thread), [`halt`] (bringing all to rest), [`recovery`] (what is done for a dead writer). [`order`] names
+//! reclaimed without waiting for anybody), [`hold`] (what a reader keeps though its writer passes it), [`sequencer`] (the SYNC edge, and what
+//! a sealed era says), [`lockstep`] (an edge that waits for permits), [`bell`] (sleeping and waking), [`relay`] (leaving the sleeping to
+//! another thread), [`halt`] (bringing all to rest), [`recovery`] (what is done for a dead writer), [`count`] (what onlookers count). [`order`] names
 //! every memory ordering and what it pairs with; [`view`] is what a segment looks like from here. The loom models are in `models`.
 
 pub mod bell;
+pub mod count;
 pub mod floor;
 pub mod frame;
 pub mod halt;

@@ -73,6 +73,8 @@ pub struct Races {
     pub passes: u64,
     /// Cuts that somebody else had decided first.
     pub cuts_helped: u64,
+    /// Flips made here: eras sealed.
+    pub flips: u64,
     /// Flips that somebody else had made first.
     pub flips_lost: u64,
     /// Exact edges that had to go again.
@@ -258,8 +260,9 @@ pub(super) fn finish(
         }
     }
     // Relaxed when lost: all cuts are known here, and whoever goes on loads the generation again.
-    if zone.header.generation.0.compare_exchange(generation, era, FLIP.get(), RELAXED.get()).is_err() {
-        races.flips_lost += 1;
+    match zone.header.generation.0.compare_exchange(generation, era, FLIP.get(), RELAXED.get()) {
+        Ok(_) => races.flips += 1,
+        Err(_) => races.flips_lost += 1,
     }
     Ok(all_ours)
 }

@@ -214,5 +214,11 @@ messages! {
             /// The zone's number.
             zone: u64,
         },
+        /// Asks for all that a zone's counters are in, to be read. Answered by [`ZoneShown`](super::Tell::ZoneShown), then one
+        /// [`LaneShown`](super::Tell::LaneShown) for each lane that can be read, then [`Done`](super::Tell::Done).
+        Inspect = 22 {
+            /// The zone.
+            zone: String,
+        },
     }
 }

@@ -37,7 +37,7 @@ pub use types::{Field, MAX_FIELDS, MAX_NAME, Scalar, TypeDesc, check_name};
 use codec::{Input, Wire};
 
 /// The version of this protocol; raised with any change of it.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Client to broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -211,5 +211,23 @@ messages! {
             /// Its edges and its past.
             policy: Policy,
         },
+        /// A zone to be looked at. With descriptors: the zone, the meeting, both read-only.
+        ZoneShown = 16 {
+            /// The zone's number.
+            zone: u64,
+            /// Its shape.
+            geometry: Geometry,
+            /// Its roster: the lanes that follow are those of this one.
+            roster: u64,
+        },
+        /// A lane to be looked at. With a descriptor: the lane, read-only.
+        LaneShown = 17 {
+            /// The lane.
+            lane: LaneInfo,
+            /// How many readers' pins its writer goes round at most.
+            pins: u32,
+            /// The writer has gone, and the lane is kept: where it ends.
+            end: Option<u64>,
+        },
     }
 }

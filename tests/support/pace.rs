@@ -116,15 +116,16 @@ pub struct Met {
 impl Met {
     /// In a role, at its end: tells the test.
     pub fn say(writer: &Writer, stops: u64) {
-        let Races { passes, cuts_helped, flips_lost, retries } = writer.races();
-        say("met", format!("{passes} {cuts_helped} {flips_lost} {retries} {stops}"));
+        let Races { passes, cuts_helped, flips, flips_lost, retries } = writer.races();
+        say("met", format!("{passes} {cuts_helped} {flips} {flips_lost} {retries} {stops}"));
     }
 
     /// Adds what a process tells.
     pub fn add(&mut self, process: &mut Process) {
-        let [passes, cuts_helped, flips_lost, retries, stops] = numbers(&process.wait_for("met"));
+        let [passes, cuts_helped, flips, flips_lost, retries, stops] = numbers(&process.wait_for("met"));
         self.races.passes += passes;
         self.races.cuts_helped += cuts_helped;
+        self.races.flips += flips;
         self.races.flips_lost += flips_lost;
         self.races.retries += retries;
         self.stops += stops;

@@ -6,6 +6,7 @@
 mod any;
 mod deaths;
 mod halts;
+mod inspecting;
 mod joining;
 mod lifecycle;
 mod refusals;

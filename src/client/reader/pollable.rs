@@ -2,7 +2,6 @@
 
 use super::Reader;
 use crate::client::link::Link;
-use crate::client::message::Message;
 use crate::client::relay::{Group, Ward};
 use crate::client::waiting::Sleeps;
 use crate::error::{Error, Result};

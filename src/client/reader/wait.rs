@@ -2,6 +2,7 @@
 
 use super::Reader;
 use super::pollable::Pollable;
+use crate::client::lanes::LaneIn;
 use crate::client::waiting::{self, Deadline, LONGEST_SLEEP, Sleeps, Wait};
 use crate::error::{Error, Result};
 use crate::layout::meeting::Bell;
@@ -209,6 +210,7 @@ impl Reader {
             }
             (None, None) => Wake::Changed,
         };
+        self.lanes.iter().for_each(LaneIn::count_sleep);
         let sleeps = &mut self.waits.sleeps;
         match woken {
             Wake::Woken => sleeps.rung += 1,

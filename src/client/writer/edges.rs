@@ -82,9 +82,19 @@ impl Writer {
         }
         let proposal = Proposal { reason, proposer: self.row, tagged: tag.is_some() };
         let sealed = sequencer::edge(zone, &mut self.scratch, &proposal, clock::now, &mut self.races);
+        self.count_edges();
         // Whoever flipped the generation may have died before it rang.
         bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
         sealed.map_err(overtaken)
+    }
+
+    /// Shows how many eras this writer has sealed.
+    fn count_edges(&self) {
+        let (edges, flips) = (&self.own.edges, self.races.flips);
+        // Relaxed: for whoever counts. Not stored for nothing: the line may be with others who run edges.
+        if edges.load(order::RELAXED.get()) != flips {
+            edges.store(flips, order::RELAXED.get());
+        }
     }
 
     /// What is on record of a sealed era; `None`: the zone does not remember it, or it is not sealed yet.
@@ -131,6 +141,7 @@ impl Writer {
         self.permit = Permit { era, version: self.version };
         let proposal = Proposal { reason: Reason::Permits, proposer: self.row, tagged: false };
         if lockstep::pass(zone, round, &proposal, clock::now, &mut self.races) {
+            self.count_edges();
             bell::ring(&self.bells.synced.0, bell::ALL, self.fence, waiting::wake);
         } else {
             lockstep::start_round(zone, round, clock::now);

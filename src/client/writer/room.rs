@@ -2,7 +2,7 @@
 
 use super::commit::count;
 use super::{Key, Lane, LaneOut, Writer, wrong_lane};
-use crate::client::lanes::cut_of;
+use crate::client::lanes::{cut_of, name_in};
 use crate::client::waiting::{self, Deadline, Spinner};
 use crate::error::{Error, Result};
 use crate::layout::lane::PAGES;
@@ -222,12 +222,10 @@ impl Writer {
         let meeting = self.meeting.view();
         let HeldUp { cursor, entry, synced } = lane.floor.held_up(self.zone.view(), meeting, lane.ring.tail());
         let Some(entry) = entry.and_then(|entry| meeting.entries.get(entry as usize)) else { return Ok(None) };
-        let name: Vec<u8> = entry.name.iter().flat_map(|word| word.load(order::RELAXED.get()).to_le_bytes()).collect();
-        let name = String::from_utf8_lossy(&name);
         Ok(Some(HeldUpBy {
             pid: entry.pid.load(order::RELAXED.get()) as u32,
             uid: entry.uid.load(order::RELAXED.get()) as u32,
-            name: name.trim_end_matches('\0').to_owned(),
+            name: name_in(entry),
             behind: lane.ring.tail().saturating_sub(cursor),
             synced,
         }))

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::peer::{End, Peer, Plan, Work, check, fill};
 use std::time::Duration;
 use syncline::broker::{Broker, BrokerThread, Config};
-use syncline::{Bus, Error, Lane, Reader, Writer, Zone};
+use syncline::{Bus, Error, Lane, Reader, Wait, Writer, Zone};
 
 pub struct Syncline {
     out: Zone,
@@ -52,7 +52,8 @@ impl Peer for Syncline {
         let (out, back) = (bus.zone(out), bus.zone(back));
         let mut writer = out.writer("peers")?;
         let lane = writer.channel("c").capacity(capacity(plan)).max_len(plan.size as u64).open::<[u8]>()?;
-        let reader = back.reader("peers").channel::<[u8]>("c").open()?;
+        // `recv` sleeps at once, as the others do.
+        let reader = back.reader("peers").channel::<[u8]>("c").wait(Wait::Block).open()?;
         Ok(Syncline { out, writer, lane, reader, size: plan.size, _bus: bus })
     }
 

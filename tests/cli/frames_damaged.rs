@@ -153,7 +153,7 @@ fn an_era_has_to_fit() {
     assert!(seen.iter().all(|text| text.len() == 4 + 40 * 65 + 2));
     let (done, seen) = publish(&broker, "does not", &fits(60), &["--capacity", "4K"]);
     let said = "what follows era 7 is left out: at least ";
-    done.failed(1, &[said, "in channel `c`, whose lane takes 3840 at once; give it more with --capacity"]);
+    done.failed(1, &[said, "in channel `c`, whose lane takes 3832 at once; give it more with --capacity"]);
     assert_eq!(seen, ["1\n2\n"; 2]);
 }
 

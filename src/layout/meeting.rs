@@ -68,10 +68,6 @@ pub struct Entry {
     /// [`NO_PIN`], or a position: the page that it is in is being read in place. Stored by a reader whose pins count, loaded by the lane's
     /// writer before it overwrites that page.
     pub pin: AtomicU64,
-    /// The reader's user id. Broker only.
-    pub uid: AtomicU64,
-    /// The beginning of the reader's name; zeros after it. Broker only.
-    pub name: [AtomicU64; NAME_BYTES / 8],
     /// Messages that it has taken. Stored by the reader.
     pub messages: AtomicU64,
     /// Its cursor, less the bytes of ring that it has taken (it may have skipped some). Stored by the reader when it skips.
@@ -82,6 +78,10 @@ pub struct Entry {
     pub lags: AtomicU64,
     /// How often the reader went to sleep since it has this lane, whatever it waited for. Stored by the reader.
     pub sleeps: AtomicU64,
+    /// The reader's user id. Broker only.
+    pub uid: AtomicU64,
+    /// The beginning of the reader's name; zeros after it. Broker only.
+    pub name: [AtomicU64; NAME_BYTES / 8],
 }
 
 /// Size of the segment, in bytes, for `entries` entries.
@@ -133,7 +133,7 @@ const _: () = {
     assert!(size_of::<Header>() == 640);
     assert!(offset_of!(Entry, taken) == 32);
     assert!(offset_of!(Entry, pin) == 40);
-    assert!(offset_of!(Entry, messages) == 80);
+    assert!(offset_of!(Entry, messages) == 48);
     assert!(size_of::<Bell>() == 16);
     assert!(size_of::<Entry>() == 128);
 };

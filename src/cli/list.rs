@@ -60,10 +60,11 @@ pub(super) fn channels(lines: &mut Vec<String>, channels: &[Channel<'_>]) {
     let row = |channel: &Channel<'_>| {
         let ty = channel.r#type.as_ref().map_or_else(|| "not declared".to_owned(), |ty| ty.text.clone());
         let kept = if channel.kept == 0 { String::new() } else { phrase::count(channel.kept as u64, "lane") };
-        let counts = [channel.writers.to_string(), channel.readers.to_string(), kept, size(channel.bytes)];
+        let delivery = phrase::delivery(channel.delivery, channel.evict_after);
+        let counts = [delivery, channel.writers.to_string(), channel.readers.to_string(), kept, size(channel.bytes)];
         [vec![channel.channel.to_owned(), ty], counts.to_vec()].concat()
     };
-    table(lines, &["CHANNEL", "TYPE", "WRITERS", "READERS", "KEPT", "BYTES"], channels.iter().map(row));
+    table(lines, &["CHANNEL", "TYPE", "DELIVERY", "WRITERS", "READERS", "KEPT", "BYTES"], channels.iter().map(row));
 }
 
 pub(super) fn writers(lines: &mut Vec<String>, zone: &Zone<'_>, writers: &[Writer<'_>]) {
@@ -80,7 +81,9 @@ pub(super) fn readers(lines: &mut Vec<String>, readers: &[Reader<'_>]) {
     let row = |reader: &Reader<'_>| {
         let mode = if reader.synced { "synced" } else { "live" };
         let taken = reader.taken.map_or_else(String::new, |era| format!("era {era}"));
-        vec![reader.name.to_owned(), reader.pid.to_string(), mode.to_owned(), taken, reader.channels.join(", ")]
+        let evicted = if reader.evicted == 0 { String::new() } else { phrase::count(reader.evicted.into(), "lane") };
+        let channels = reader.channels.join(", ");
+        vec![reader.name.to_owned(), reader.pid.to_string(), mode.to_owned(), taken, evicted, channels]
     };
-    table(lines, &["READER", "PID", "MODE", "DONE WITH", "CHANNELS"], readers.iter().map(row));
+    table(lines, &["READER", "PID", "MODE", "DONE WITH", "EVICTED FROM", "CHANNELS"], readers.iter().map(row));
 }

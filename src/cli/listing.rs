@@ -68,6 +68,10 @@ pub(super) struct Channel<'a> {
     pub(super) channel: &'a str,
     /// `None` while nobody has declared one.
     pub(super) r#type: Option<Type<'a>>,
+    /// `reliable` or `lossy`; `None` while it has had no writer.
+    pub(super) delivery: Option<&'static str>,
+    /// Reliable: its writers evict a reader that takes nothing for so long, in milliseconds.
+    pub(super) evict_after: Option<u32>,
     pub(super) writers: usize,
     pub(super) readers: u32,
     /// Lanes of writers that have gone, which new readers still get.
@@ -120,6 +124,8 @@ pub(super) struct Lane<'a> {
     /// `None`: it has gone.
     pub(super) name: Option<&'a str>,
     pub(super) readers: u32,
+    /// How many readers can read in place though its writer passes them; others copy.
+    pub(super) pins: u32,
     /// The longest message.
     pub(super) max_len: u64,
     pub(super) bytes: u64,
@@ -136,6 +142,8 @@ pub(super) struct Reader<'a> {
     pub(super) channels: Vec<&'a str>,
     /// The last era that it has done with; `None`: it takes no eras.
     pub(super) taken: Option<u64>,
+    /// From how many lanes it was evicted.
+    pub(super) evicted: u32,
 }
 
 impl<'a> Zone<'a> {
@@ -217,6 +225,8 @@ impl<'a> Channel<'a> {
         Channel {
             channel: &info.name,
             r#type: info.ty.as_ref().map(Type::new),
+            delivery: info.delivery.map(|delivery| if delivery.lossy { "lossy" } else { "reliable" }),
+            evict_after: info.delivery.map(|delivery| delivery.evict_ms).filter(|&ms| ms != 0),
             writers: lanes().filter(|lane| !lane.ended).count(),
             readers: info.readers,
             kept: lanes().filter(|lane| lane.kept).count(),
@@ -270,6 +280,7 @@ impl<'a> Lane<'a> {
             writer: info.row,
             name: writer.map(|writer| writer.name.as_str()),
             readers: info.readers,
+            pins: info.pins,
             max_len: info.max_payload,
             bytes: info.capacity,
             state: match (info.ended, info.kept) {
@@ -290,6 +301,7 @@ impl<'a> Reader<'a> {
             synced: info.synced,
             channels: names(zone, info.channels.iter().copied()),
             taken: info.taken,
+            evicted: info.evicted,
         }
     }
 }

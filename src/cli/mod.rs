@@ -20,6 +20,7 @@ mod phrase;
 mod publish;
 mod render;
 mod seal;
+mod stat;
 mod subscribe;
 mod table;
 mod watch;
@@ -68,6 +69,9 @@ enum Command {
     Sub(subscribe::Arguments),
     /// List zones with their policies, channels, types, writers and readers
     Ls(list::Arguments),
+    /// Print counters of writers, lanes and readers, and with --follow how fast they go
+    #[command(after_help = stat::EXAMPLES)]
+    Stat(stat::Arguments),
     /// Make, show, halt or remove a zone, or run an edge in it
     #[command(subcommand)]
     Zone(zone::Zone),
@@ -119,6 +123,7 @@ fn run(command: Command, place: &Place) -> Outcome {
         Command::Pub(arguments) => publish::run(&arguments, place),
         Command::Sub(arguments) => subscribe::run(&arguments, place),
         Command::Ls(arguments) => list::run(&arguments, place),
+        Command::Stat(arguments) => stat::run(&arguments, place),
         Command::Zone(command) => zone::run(&command, place),
         Command::Watch(arguments) => watch::run(&arguments, place),
         Command::Demo(arguments) => demo::run(&arguments),

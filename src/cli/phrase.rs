@@ -57,6 +57,14 @@ pub(super) fn writer(pace: Pace, open_batch: bool, straddles: u32, permits: bool
     parts.join(", ")
 }
 
+/// What a channel's writers do when a reader is behind; `evict_after`: in milliseconds.
+pub(super) fn delivery(delivery: Option<&str>, evict_after: Option<u32>) -> String {
+    match (delivery, evict_after) {
+        (Some(delivery), Some(ms)) => format!("{delivery}, evicts after {ms} ms"),
+        (delivery, _) => delivery.unwrap_or_default().to_owned(),
+    }
+}
+
 /// Why an edge passed, its tag (in both forms that people write it in), and the writers whose work it had to leave to a later era.
 pub(super) fn edge(reason: &str, tag: Option<u64>, straddlers: &[String]) -> String {
     let mut parts = vec![reason.to_owned()];

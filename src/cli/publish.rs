@@ -1,14 +1,15 @@
 //! `syncline pub`: each line of standard input becomes a message. (With `--frames`: [`super::frames`].)
 
 use super::Place;
-use super::arguments::{bytes, seconds};
+use super::arguments::{bytes, milliseconds, seconds};
 use super::exit::{Exit, Outcome};
 use super::frames::sink;
 use super::interrupt::Interrupt;
 use super::lines::Lines;
 use super::seal::{pause, seal, seal_the_rest};
+use super::table::size;
 use super::zone::Options;
-use crate::client::{HaltMode, Lane, Writer, Zone};
+use crate::client::{HaltMode, HeldUpBy, Lane, Writer, Zone};
 use crate::error::Error;
 use crate::layout::lane::FRAME_HEADER;
 use std::str::FromStr;
@@ -52,6 +53,17 @@ pub(super) struct Arguments {
     /// fit [default: twice what it had where the stream comes from])
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(super) capacity: Option<u64>,
+    /// Wait for no reader: one that is too slow loses the oldest lines, and is told how many. (The first writer of a channel decides;
+    /// others that say nothing take what it has)
+    #[arg(long, conflicts_with_all = ["evict_after", "frames"])]
+    lossy: bool,
+    /// Evict a reader that takes nothing for so long while there is no room
+    #[arg(long, value_name = "MS", value_parser = milliseconds, conflicts_with = "frames")]
+    evict_after: Option<Duration>,
+    /// How long to wait for room for a line while readers are behind; after that the exit status is 3, and who holds the channel up
+    /// is named [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "frames")]
+    room_timeout: Option<Duration>,
     /// The longest line, in bytes [default: what the capacity allows]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_len: Option<u64>,
@@ -126,7 +138,9 @@ pub(super) fn wait_for_readers(zone: &Zone, channel: &str, arguments: &Arguments
 struct Publisher {
     writer: Writer,
     lane: Lane<[u8]>,
+    channel: String,
     edges: Edges,
+    room_timeout: Option<Duration>,
     /// Bytes of the channel taken, and lines, since the last edge.
     unsealed: u64,
     lines: u64,
@@ -144,8 +158,15 @@ impl Publisher {
         if let Some(bytes) = arguments.max_len {
             lane = lane.max_len(bytes);
         }
+        if arguments.lossy {
+            lane = lane.lossy();
+        }
+        if let Some(time) = arguments.evict_after {
+            lane = lane.evict_after(time);
+        }
         let lane = lane.open::<[u8]>()?;
-        Ok(Publisher { writer, lane, edges: arguments.edge, unsealed: 0, lines: 0 })
+        let (channel, room_timeout) = (channel.to_owned(), arguments.room_timeout);
+        Ok(Publisher { writer, lane, channel, edges: arguments.edge, room_timeout, unsealed: 0, lines: 0 })
     }
 
     fn publish_all(&mut self, interrupt: &Interrupt) -> Outcome {
@@ -173,18 +194,22 @@ impl Publisher {
     /// Publishes when there is room, and the zone is not halted.
     #[cold]
     fn publish_later(&mut self, line: &[u8], mut why_not: Error, interrupt: &Interrupt) -> Outcome {
-        self.writer.set_room_timeout(SLICE);
+        let deadline = self.room_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let left = || deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
         loop {
             interrupt.check()?;
             match why_not {
                 // All that the slowest reader lacks is unsealed: a synced one waits for us, not we for it.
+                Error::EraTooLarge { .. } if self.edges != Edges::Never && self.lines > 0 => self.seal(interrupt)?,
                 Error::Full { behind } if self.edges != Edges::Never && self.lines > 0 && behind <= self.unsealed => {
                     self.seal(interrupt)?;
                 }
+                Error::Full { behind } if left().is_zero() => return Err(self.held_up(behind)),
                 Error::Full { .. } => {}
                 Error::Halted => pause(interrupt)?,
                 error => return Err(error.into()),
             }
+            self.writer.set_room_timeout(left());
             match self.writer.publish(self.lane, line) {
                 Ok(()) => break,
                 Err(error) => why_not = error,
@@ -192,6 +217,20 @@ impl Publisher {
         }
         self.writer.set_room_timeout(Duration::ZERO);
         Ok(())
+    }
+
+    /// There was no room in time: who is why.
+    fn held_up(&self, behind: u64) -> Exit {
+        let Publisher { writer, lane, channel, .. } = self;
+        let text = match writer.held_up_by(*lane) {
+            Ok(Some(HeldUpBy { pid, name, behind, synced, .. })) => {
+                let mode = if synced { "synced" } else { "live" };
+                format!("{mode} reader `{name}` (process {pid}) is {} behind", size(behind))
+            }
+            // It has gone meanwhile, or can not be told.
+            _ => format!("a reader was {} behind", size(behind)),
+        };
+        Exit::TimedOut(format!("no room in channel `{channel}` in time: {text}; let it read on, or end it"))
     }
 
     /// Seals what was published.

@@ -229,6 +229,12 @@ fn copy(
     }
 }
 
+/// Tells on standard error what was lost.
+pub(super) fn say(zone: &str, error: &Error) {
+    // Not `eprintln!`, which panics when standard error is closed.
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("syncline: zone `{zone}`: {error}\n"));
+}
+
 /// What a look at a reader gave.
 enum Taken {
     Something,
@@ -273,6 +279,12 @@ impl Printer {
             // Nothing of that was printed, nor will be.
             Some(Err(Error::RolledBack)) => Ok(Taken::Nothing),
             Some(Err(Error::Closed(_))) => Ok(Taken::Closed),
+            // It goes on behind that.
+            Some(Err(error @ (Error::Lagged(_) | Error::ErasLost { .. }))) => {
+                self.output.flush()?;
+                say(zone, &error);
+                Ok(Taken::Something)
+            }
             // That lane is given up; others go on.
             Some(Err(error @ Error::Corrupt(_))) => {
                 tracing::error!("{error}");

@@ -209,6 +209,11 @@ impl Stats {
         Ok(stats)
     }
 
+    /// The zone's name.
+    pub fn zone(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn check_fork(&self) -> Result<()> {
         self.link.check_fork()
     }

@@ -274,3 +274,41 @@ fn lossy_lanes_take_what_they_say() {
         assert!(matches!(error, Error::TooLarge { limit, .. } if limit == max_len), "{error}");
     }
 }
+
+/// Would break: a synced reader that waits for ever because the writer has passed a page that it still holds in one lane, while it goes on behind
+/// what it has lost in another.
+#[test]
+fn a_page_that_is_held_is_left_when_eras_are_lost() {
+    let bus = Bus::embedded().unwrap();
+    let mut writer = bus.zone("z").writer("w").unwrap();
+    let lanes = ["a", "b"].map(|name| writer.channel(name).capacity(CAPACITY).lossy().open::<u64>().unwrap());
+    let mut reader = bus.zone("z").reader("r").channel::<u64>("a").channel::<u64>("b").synced().open().unwrap();
+    let era = |writer: &mut Writer, number: u64| {
+        lanes.iter().for_each(|lane| writer.publish(*lane, &number).unwrap());
+        assert_eq!(writer.edge().unwrap(), number);
+    };
+    era(&mut writer, 1);
+    assert_eq!(reader.try_era().unwrap().unwrap().number(), 1);
+    const LAST: u64 = 1000;
+    (2..=LAST).for_each(|number| era(&mut writer, number));
+    let mut next = 2;
+    let mut lost = 0;
+    while next <= LAST {
+        match reader.try_era() {
+            Ok(Some(mut era)) => {
+                assert_eq!(era.number(), next);
+                for _ in 0..2 {
+                    assert_eq!(era.next().unwrap().unwrap().copy::<u64>().unwrap(), next);
+                }
+                next += 1;
+            }
+            Ok(None) => panic!("era {next} is neither handed out nor lost"),
+            Err(Error::ErasLost { first, last }) => {
+                assert_eq!(first, next);
+                (next, lost) = (last + 1, lost + last + 1 - first);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(lost > 0 && lost < LAST - 10, "{lost}");
+}

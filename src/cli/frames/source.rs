@@ -7,7 +7,7 @@
 use crate::cli::exit::{Exit, Outcome};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
-use crate::cli::subscribe::{Arguments, SLICE};
+use crate::cli::subscribe::{Arguments, SLICE, say};
 use crate::client::{Bus, Era};
 use crate::error::Error;
 use crate::wire::ZoneInfo;
@@ -61,6 +61,11 @@ pub(in crate::cli) fn run(
                 continue;
             }
             Err(Error::Timeout) => {}
+            Err(error @ Error::ErasLost { .. }) => {
+                writer.output.flush()?;
+                say(zone, &error);
+                continue;
+            }
             Err(Error::Closed(_)) => {
                 closed = true;
                 continue;

@@ -56,10 +56,15 @@ fn lines(zone: &Zone<'_>) -> Vec<String> {
 
 fn lanes(lines: &mut Vec<String>, lanes: &[Lane<'_>]) {
     let row = |lane: &Lane<'_>| {
-        let Lane { channel, writer, name, readers, max_len, bytes, state } = lane;
+        let Lane { channel, writer, name, readers, pins, max_len, bytes, state } = lane;
         let name = name.unwrap_or("(gone)").to_owned();
         let (writer, readers) = (writer.to_string(), readers.to_string());
-        vec![(*channel).to_owned(), writer, name, readers, size(*max_len), size(*bytes), (*state).to_owned()]
+        let pins = if *pins == 0 { String::new() } else { pins.to_string() };
+        vec![(*channel).to_owned(), writer, name, readers, pins, size(*max_len), size(*bytes), (*state).to_owned()]
     };
-    table(lines, &["LANE OF", "WRITER", "NAME", "READERS", "LONGEST", "BYTES", "STATE"], lanes.iter().map(row));
+    table(
+        lines,
+        &["LANE OF", "WRITER", "NAME", "READERS", "IN PLACE", "LONGEST", "BYTES", "STATE"],
+        lanes.iter().map(row),
+    );
 }

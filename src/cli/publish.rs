@@ -205,7 +205,8 @@ impl Publisher {
                     self.seal(interrupt)?;
                 }
                 Error::Full { behind } if left().is_zero() => return Err(self.held_up(behind)),
-                Error::Full { .. } => {}
+                // Somebody else may make an edge.
+                Error::Full { .. } | Error::EraTooLarge { .. } => {}
                 Error::Halted => pause(interrupt)?,
                 error => return Err(error.into()),
             }

@@ -35,7 +35,7 @@ fn counters_of_a_zone() {
     );
     assert_eq!(
         (&its["bytes"], &its["behind"], &its["lost"], &its["synced"]),
-        (&json!(19), &json!(0), &json!(0), &json!(false))
+        (&json!(120), &json!(0), &json!(0), &json!(false))
     );
 
     let all = broker.run(&["stat"], b"").succeeded();

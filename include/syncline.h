@@ -839,6 +839,91 @@ int syncline_halt_version(syncline_halt *halt, uint32_t writer, uint64_t *versio
 /* Lets the zone go on, and frees the handle. NULL is fine. */
 void syncline_halt_release(syncline_halt *halt);
 
+/* ---- Counters ---------------------------------------------------------------------------------------------------------------- */
+
+/* What the writers, lanes and readers of a zone have done so far: read from shared memory, without the broker and without their notice. A
+ * handle belongs to one thread at a time, and keeps what it needs of the bus. */
+typedef struct syncline_stats syncline_stats;
+
+struct syncline_zone_stats {
+    const char *zone;
+    uint64_t time_ns;                 /* when this was read, by CLOCK_MONOTONIC */
+    uint64_t eras;                    /* sealed so far: the number of the last one */
+    uint32_t writers, lanes, readers; /* how many of each this reading has */
+    uint32_t zero;
+};
+
+/* A writer, since it was opened. */
+struct syncline_writer_stats {
+    const char *name;   /* "" while it has no lane */
+    uint64_t commits;   /* single messages and batches */
+    uint64_t edges;     /* eras that it has sealed; others were sealed by other writers, or by the broker */
+    uint64_t full;      /* how often it found no room: SYNCLINE_EFULL */
+    uint64_t wakes;     /* how often it woke somebody */
+    uint64_t evictions; /* how many times it evicted a reader from a lane */
+    uint32_t writer;    /* its row */
+    int32_t pid;
+};
+
+/* A lane (writer x channel), since it was opened. Of a writer that has gone, as long as the zone keeps it. */
+struct syncline_lane_stats {
+    const char *channel;
+    const char *writer_name;
+    uint64_t lane;              /* the broker's number for it */
+    uint64_t messages;          /* published; less after a roll-back */
+    uint64_t bytes;             /* the same by position in the ring: with 16 bytes a message, its padding to 8, and what was gone round */
+    uint64_t retained_messages; /* still in the ring, whoever has read them */
+    uint64_t retained_bytes;    /* of these, as of `bytes` */
+    uint64_t capacity;          /* of the ring, in bytes */
+    uint32_t writer;            /* the writer's row */
+    uint32_t readers;           /* how many have it */
+    uint32_t pins;              /* how many of them hold a page in place that the writer goes round */
+    uint32_t most_pins;         /* how many can at most */
+    uint32_t lossy;             /* 1: the writer passes readers that are behind */
+    uint32_t evict_ms;          /* not 0: it evicts those that take nothing for so long, in milliseconds */
+    uint32_t ended;             /* 1: the writer has gone */
+    uint32_t corrupt;           /* 1: it holds what no sound writer makes; the counts are up to there */
+};
+
+/* A reader in one of its lanes, since it has that. */
+struct syncline_reader_stats {
+    const char *name;    /* its first 24 bytes */
+    const char *channel; /* the lane's */
+    uint64_t lane;       /* as in struct syncline_lane_stats */
+    uint64_t messages;   /* taken and left behind */
+    uint64_t bytes;      /* of their payloads */
+    uint64_t lost;       /* messages that were overwritten before it came to them */
+    uint64_t lags;       /* how often that happened */
+    uint64_t sleeps;     /* how often it went to sleep, for whatever lane */
+    uint64_t behind;     /* how far it is behind the lane's end, in bytes of the ring */
+    uint32_t entry;      /* its entry in the zone: what tells it from others of its name */
+    uint32_t writer;     /* the row of the lane's writer */
+    int32_t pid;
+    uint32_t uid;
+    uint32_t synced;     /* 1: it takes whole eras */
+    uint32_t evicted;    /* 1: the lane's writer waits for it no longer */
+    uint32_t pinned;     /* 1: it holds a page in place that the lane's writer goes round */
+    uint32_t zero;
+};
+
+/* Maps the counters of a zone, for reading only.
+ * Errors: SYNCLINE_EUNKNOWN: there is no such zone; SYNCLINE_ENOBROKER. */
+int syncline_stats_open(syncline_bus *bus, const char *zone, syncline_stats **stats);
+
+/* Reads all counters. The broker is asked only if lanes or readers have come or gone; without one, what was known stays. What this and the
+ * next three return is valid until the next reading, or the close; one that fails leaves the reading before it.
+ * Errors: SYNCLINE_EUNKNOWN: the zone has gone. */
+int syncline_stats_read(syncline_stats *stats, const struct syncline_zone_stats **zone);
+
+/* What was read, by `index` from 0: writers by row, lanes by channel and row, readers once for each of their lanes. Return 1; 0 beyond the
+ * last, and before the first reading. */
+int syncline_stats_writer(syncline_stats *stats, size_t index, const struct syncline_writer_stats **writer);
+int syncline_stats_lane(syncline_stats *stats, size_t index, const struct syncline_lane_stats **lane);
+int syncline_stats_reader(syncline_stats *stats, size_t index, const struct syncline_reader_stats **reader);
+
+/* Frees the handle. NULL is fine. */
+void syncline_stats_close(syncline_stats *stats);
+
 #ifdef __cplusplus
 }
 #endif

@@ -80,6 +80,36 @@ fn c_is_told_what_it_loses() {
 }
 
 #[test]
+fn counters_are_read() {
+    conforms("tests/c/stats.c", Link::Shared);
+}
+
+/// Would break: an example that reads anything else than what was done here, or needs more than the names of what it counts.
+#[test]
+fn c_reads_the_counters_of_rust() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut writer = zone.writer("controller").unwrap();
+    let level = writer.channel("level").open::<f64>().unwrap();
+    let mut reader = zone.reader("log").channel::<f64>("level").open().unwrap();
+    (0..5).for_each(|_| writer.publish(level, &0.5).unwrap());
+    writer.edge().unwrap();
+    // One is left.
+    (0..4).for_each(|_| assert!(reader.try_recv().unwrap().is_some()));
+    let program = Program::compile("examples/c/stat.c", Link::Shared);
+    let printed = finish(program.start(&bus, &["plant"]));
+    let expected = "\
+plant: 1 eras
+writer 0 (controller): 5 commits, 1 edges, 0 times without room
+level of writer 0: 5 messages, 5 of them in 120 of 1048576 bytes
+log in level of writer 0: 4 messages, 24 bytes behind
+";
+    assert_eq!(printed, expected);
+    let rates = finish(program.start(&bus, &["plant", "1"]));
+    assert!(rates.starts_with(expected) && rates.ends_with("level of writer 0: 0 messages a second\n"), "{rates}");
+}
+
+#[test]
 fn zones_are_made_listed_and_rolled_back() {
     conforms("tests/c/zones.c", Link::Shared);
 }

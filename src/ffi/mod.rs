@@ -24,6 +24,7 @@ mod live;
 mod message;
 mod publish;
 mod reader;
+mod stats;
 mod types;
 mod waiting;
 mod watch;

@@ -65,6 +65,12 @@ int main() {
     std::uint64_t era = 0;
     if (syncline_writer_permit(writer, &era) < 0) return die("permit");
     if (syncline_reader_edge_info(reader, era, &edge) != 1 || edge->reason != SYNCLINE_REASON_PERMITS) return die("edge");
+    syncline_stats *stats = nullptr;
+    const syncline_zone_stats *counted = nullptr;
+    const syncline_lane_stats *counted_lane = nullptr;
+    if (syncline_stats_open(bus, "cpp", &stats) < 0 || syncline_stats_read(stats, &counted) < 0) return die("stats");
+    if (syncline_stats_lane(stats, 0, &counted_lane) != 1 || counted_lane->messages != 1) return die("lane's stats");
+    syncline_stats_close(stats);
     syncline_reader_close(reader);
     syncline_writer_close(writer);
     syncline_bus_close(bus);

@@ -891,7 +891,7 @@ struct syncline_reader_stats {
     const char *channel; /* the lane's */
     uint64_t lane;       /* as in struct syncline_lane_stats */
     uint64_t messages;   /* taken and left behind */
-    uint64_t bytes;      /* of their payloads */
+    uint64_t bytes;      /* of these, in the ring */
     uint64_t lost;       /* messages that were overwritten before it came to them */
     uint64_t lags;       /* how often that happened */
     uint64_t sleeps;     /* how often it went to sleep, for whatever lane */

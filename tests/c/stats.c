@@ -48,7 +48,7 @@ int main(void) {
     CHECK(!l->lossy && l->evict_ms == 0 && !l->ended && !l->corrupt);
     IS(1, syncline_stats_reader(stats, 0, &r));
     CHECK(strcmp(r->name, "reader") == 0 && strcmp(r->channel, "c") == 0 && r->pid == w->pid && r->lane == l->lane);
-    CHECK(r->messages == 1 && r->bytes == 1 && r->behind == 2 * 24 && r->lost == 0 && r->lags == 0);
+    CHECK(r->messages == 1 && r->bytes == 24 && r->behind == 2 * 24 && r->lost == 0 && r->lags == 0);
     CHECK(!r->synced && !r->evicted && !r->pinned && r->sleeps == 0 && r->entry == 0 && r->writer == 0);
 
     syncline_reader_close(reader);

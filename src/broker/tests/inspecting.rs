@@ -4,10 +4,9 @@ use super::*;
 use crate::broker::segments::ZoneSegments;
 
 /// What is shown of a zone: its number and roster, its descriptors, and its lanes with where they end.
-fn inspect(
-    client: &mut Client,
-    zone: &str,
-) -> ((u64, Geometry, u64), [OwnedFd; 2], Vec<(LaneInfo, Option<u64>, OwnedFd)>) {
+type Shown = ((u64, Geometry, u64), [OwnedFd; 2], Vec<(LaneInfo, Option<u64>, OwnedFd)>);
+
+fn inspect(client: &mut Client, zone: &str) -> Shown {
     let id = client.send(Ask::Inspect { zone: zone.to_owned() });
     let (Tell::ZoneShown { zone, geometry, roster }, fds) = client.answer(id) else { panic!("no zone") };
     let mut lanes = Vec::new();

@@ -257,6 +257,10 @@ fn lanes_end_and_are_rolled_back() {
     writer.roll_back_era().unwrap();
     assert_eq!(publish(&mut writer, 0), (0, 0));
     assert_eq!(publish(&mut writer, 3), (3, 3 * FRAME));
+    writer.permit().unwrap();
+    assert_eq!(publish(&mut writer, 1), (4, 4 * FRAME));
+    let read = zone.stats().unwrap().read().unwrap();
+    assert_eq!((read.eras, read.writers[0].edges), (1, 1), "the last permit makes the edge");
 
     let error = bus.zone("nowhere").stats().unwrap_err();
     assert_eq!(error.code(), syncline::Code::Unknown);

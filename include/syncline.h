@@ -87,7 +87,7 @@ extern "C" {
 
 /* The interface that this header describes. It goes up with every addition; what breaks programs changes the soname. New with 3: ways to
  * wait (enum syncline_wait), descriptors for poll (syncline_reader_pollable()), wait sets, lossy channels and eviction (enum
- * syncline_delivery), and what is lost (syncline_detail_lost()). */
+ * syncline_delivery), what is lost (syncline_detail_lost()), and counters (syncline_stats_open()). */
 #define SYNCLINE_ABI_VERSION 3u
 
 /* The interface of the library that runs: it serves programs built for this one and for all before. */
@@ -380,7 +380,9 @@ struct syncline_item {
     uint32_t open_batch;                         /* writer: 1 if it has one */
     uint32_t straddles;                          /* writer: over how many edges in a row, up to the last, it had one; lockstep: was late */
     uint32_t permits;                            /* writer: lockstep: 1 if it has given its permit for the open era */
-    uint32_t zero;
+    uint32_t delivery;                           /* channel: enum syncline_delivery; SYNCLINE_AS_IT_IS while it has had no writer */
+    uint32_t evict_ms;                           /* channel: after how long its writers evict a reader that takes nothing; 0: never */
+    uint32_t evicted;                            /* reader: from how many lanes it was evicted */
 };
 
 /* Takes a list of all zones, and in each its channels, writers and readers.

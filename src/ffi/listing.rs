@@ -51,10 +51,12 @@ pub struct CItem {
     open_batch: u32,
     straddles: u32,
     permits: u32,
-    zero: u32,
+    delivery: u32,
+    evict_ms: u32,
+    evicted: u32,
 }
 
-const _: () = assert!(size_of::<CItem>() == 136);
+const _: () = assert!(size_of::<CItem>() == 144);
 
 /// An item, with all that it points to.
 struct Item {
@@ -95,7 +97,9 @@ impl Item {
             open_batch: 0,
             straddles: 0,
             permits: 0,
-            zero: 0,
+            delivery: 0,
+            evict_ms: 0,
+            evicted: 0,
         };
         Item {
             shown,
@@ -125,6 +129,9 @@ impl Item {
         item.shown.kept = lanes().filter(|lane| lane.kept).count() as u32;
         item.shown.bytes = lanes().map(|lane| lane.capacity).sum();
         item.shown.subscribers = channel.readers;
+        if let Some(delivery) = channel.delivery {
+            (item.shown.delivery, item.shown.evict_ms) = (1 + u32::from(delivery.lossy), delivery.evict_ms);
+        }
         item._type = channel.ty.as_ref().map(OwnedType::new);
         item.shown.ty = item._type.as_ref().map_or(ptr::null(), OwnedType::as_ptr);
         item
@@ -147,7 +154,7 @@ impl Item {
         let mut item = Item::new(Kind::Reader, &zone.name, &reader.name).in_channels(zone, &reader.channels);
         (item.shown.pid, item.shown.uid) = (reader.pid as i32, reader.uid);
         item.shown.synced = u32::from(reader.synced);
-        item.shown.lanes = reader.lanes;
+        (item.shown.lanes, item.shown.evicted) = (reader.lanes, reader.evicted);
         (item.shown.takes_eras, item.shown.taken) = (reader.taken.is_some().into(), reader.taken.unwrap_or(0));
         item
     }

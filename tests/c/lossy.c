@@ -16,6 +16,24 @@ static void publish(syncline_writer *writer, syncline_lane lane, uint64_t *numbe
     }
 }
 
+/* The channel of a zone is listed like this, and its first reader as evicted from so many lanes. */
+static void listed(syncline_bus *bus, const char *zone, uint32_t delivery, uint32_t evict_ms, uint32_t evicted) {
+    syncline_listing *listing;
+    const struct syncline_item *item;
+    int channels = 0, readers = 0;
+    IS(0, syncline_bus_list(bus, &listing));
+    while (syncline_listing_next(listing, &item) == 1) {
+        if (strcmp(item->zone, zone) == 0 && item->kind == SYNCLINE_CHANNEL) {
+            CHECK(item->delivery == delivery && item->evict_ms == evict_ms);
+            channels++;
+        } else if (strcmp(item->zone, zone) == 0 && item->kind == SYNCLINE_READER && readers++ == 0) {
+            CHECK(item->evicted == evicted);
+        }
+    }
+    CHECK(channels == 1 && readers > 0);
+    syncline_listing_close(listing);
+}
+
 static void losing(syncline_bus *bus) {
     syncline_writer *writer = open_writer(bus, "losing", "careless");
     syncline_lane lane;
@@ -25,6 +43,7 @@ static void losing(syncline_bus *bus) {
     const struct syncline_lost *lost;
     const struct syncline_era *era;
     uint64_t number = 0, expected = 1;
+    listed(bus, "losing", SYNCLINE_LOSSY, 0, 0);
     IS(0, syncline_detail_lost(&lost)); /* nothing has failed */
     CHECK(lost == NULL);
     publish(writer, lane, &number, 10);
@@ -86,6 +105,7 @@ static void evicting(syncline_bus *bus) {
     CHECK(holder->behind == 24 * number && holder->synced == 0);
     IS(0, syncline_writer_set_room_timeout(writer, 60000000000));
     IS(0, syncline_writer_publish(writer, lane, &number, sizeof number));
+    listed(bus, "evicting", SYNCLINE_RELIABLE, 10, 1);
     do {
         result = syncline_reader_try(slow, &message);
     } while (result == 1);

@@ -190,7 +190,8 @@ pub enum Reason {
     Permits = 5,
     /// Lockstep: the deadline had passed, and some were late.
     Deadline = 6,
-    /// The broker sealed what was left by writers that are gone, or finished an edge that a participant left half-done.
+    /// The broker sealed what was left by writers that are gone, or somebody finished an edge that had begun and had no reason yet: the broker
+    /// one that was left half-done, a participant one that is in the way of its own, tagged one.
     Rest = 7,
 }
 

@@ -10,7 +10,7 @@ use crate::layout::meeting::{self, Entry};
 use crate::layout::zone::Row;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
 use crate::ring::floor::{join_again, leave_behind};
-use crate::ring::lane::{Frame, Glance, Peek, Reader as Place, Start as Mark, starts};
+use crate::ring::lane::{Frame, Glance, Peek, Reader as Place, Start as Mark, behind, starts};
 use crate::ring::view::Zone;
 use crate::ring::{bell, order, recovery, sequencer};
 use crate::sync::prefetch_for_read;
@@ -102,16 +102,14 @@ impl LaneIn {
         let cursor = own.cursor.load(order::RELAXED.get());
         let guard = Guard::of(&info, entry, zone)?;
         let is_lossy = guard.as_ref().is_some_and(|guard| guard.is_lossy());
-        // The mark there was seen by the broker before it told us of the lane. (At the beginning, and in a lossy lane, the floor may have
-        // moved since: what is lost shows when the reader looks.)
-        let first = starts(map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
-        let (place, after) = match first {
-            _ if cursor == 0 => (Place::default(), 0),
-            Some(Mark { reader, after }) if !is_lossy => (reader, after),
-            _ if is_lossy => (Place { position: cursor, sequence: 0 }, u64::MAX),
-            _ => return Err(Error::Corrupt(format!("{}: no page mark at {cursor}", doing()))),
+        let Mark { reader: place, after: missed } = if cursor == 0 || is_lossy {
+            // From the beginning; in a lossy lane that is looked for below.
+            Mark::default()
+        } else {
+            // The mark there was seen by the broker before it told us of the lane.
+            let first = starts(map.view(), cursor).next().filter(|mark| mark.reader.position == cursor);
+            first.ok_or_else(|| Error::Corrupt(format!("{}: no page mark at {cursor}", doing())))?
         };
-        let missed = if place.position == 0 { 0 } else { after };
         let page_shift = (info.capacity / PAGES).trailing_zeros();
         let mask = bell::Mask::of(bell::bit(info.lane));
         let page = cursor >> page_shift;
@@ -136,6 +134,7 @@ impl LaneIn {
             told: None,
         };
         lane.own.skipped.store(place.position, order::RELAXED.get());
+        // What is lost of a lane that this reader has had from its beginning shows when it looks.
         if is_lossy && cursor != 0 {
             lane.begin_at_the_floor()?;
         }
@@ -195,8 +194,7 @@ impl LaneIn {
                 }
             }
             Peek::Empty => Ok(self.nothing()),
-            Peek::Skip(_) => Err(self.corrupt("a head to skip what nobody holds")),
-            Peek::Corrupt(what) => Err(self.corrupt(what)),
+            Peek::Skip(_) | Peek::Corrupt(_) => Err(self.corrupt(stray(peek).unwrap_or_default())),
         }
     }
 
@@ -218,8 +216,7 @@ impl LaneIn {
         match peek {
             Peek::Frame(frame) if frame.version <= cut && self.place.position < self.end() => Ok(Next::Frame(frame)),
             Peek::Frame(_) | Peek::Empty => Ok(Next::Nothing),
-            Peek::Skip(_) => Err(self.corrupt("a head to skip what nobody holds")),
-            Peek::Corrupt(what) => Err(self.corrupt(what)),
+            Peek::Skip(_) | Peek::Corrupt(_) => Err(self.corrupt(stray(peek).unwrap_or_default())),
         }
     }
 
@@ -372,21 +369,22 @@ impl LaneIn {
         if self.guard.is_some() {
             return self.skip_guarded(cut);
         }
-        let jump = starts(self.map.view(), self.place.position).take_while(|mark| mark.after <= cut).last();
-        let mut place = jump.map_or(self.place, |mark| mark.reader);
-        // No further than a sound writer gets while our cursor stays.
-        let most = place.position + self.info.capacity;
-        while place.position < most {
-            match place.peek(self.map.view(), self.info.max_payload) {
-                Peek::Frame(frame) if frame.version <= cut && place.position < self.end() => place.pass(&frame),
-                Peek::Frame(_) | Peek::Empty => break,
-                Peek::Skip(_) => return Err(self.corrupt("a head to skip what nobody holds")),
-                Peek::Corrupt(what) => return Err(self.corrupt(what)),
-            }
+        let (place, there) = behind(self.map.view(), self.place, cut, self.end(), self.info.max_payload, false);
+        if let Some(what) = stray(there) {
+            return Err(self.corrupt(what));
         }
         self.jump(place);
         self.set_cut(None);
         Ok(())
+    }
+}
+
+/// What no sound writer makes in a lane whose readers all hold it up, if this is it.
+fn stray(peek: Peek) -> Option<&'static str> {
+    match peek {
+        Peek::Frame(_) | Peek::Empty => None,
+        Peek::Skip(_) => Some("a head to skip what nobody holds"),
+        Peek::Corrupt(what) => Some(what),
     }
 }
 

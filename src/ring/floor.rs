@@ -134,12 +134,12 @@ impl Floor {
         let mut slowest = HeldUp { cursor: tail, entry: None, synced: false };
         for _ in 0..ADVANCE_TRIES {
             self.look_up(zone);
-            slowest = self.slowest(meeting, tail);
+            slowest = self.slowest(self.entries.iter().copied(), meeting, tail);
             let Some(candidate) = self.mark_between(lane, wanted, slowest.cursor.min(tail)) else { break };
             lane.header.floor.0.store(candidate, FLOOR_SET.get());
             FLOOR_FENCE.fence();
             self.look_up(zone);
-            slowest = self.slowest(meeting, tail);
+            slowest = self.slowest(self.entries.iter().copied(), meeting, tail);
             if slowest.cursor >= candidate {
                 self.find_holes(lane, meeting, candidate);
                 self.floor = candidate;
@@ -158,13 +158,7 @@ impl Floor {
 
     /// Who is furthest behind of those that are waited for; nobody and `tail` if there is none.
     pub fn held_up(&self, zone: Zone<'_>, meeting: Meeting<'_>, tail: u64) -> HeldUp {
-        // The entries as of the last look, less those that are gone.
-        let is_listed = |listed: &&Listed| {
-            let word = zone.entry_lane.get(listed.index as usize).map_or(NO_LANE, |word| word.load(ENTRY_SEE.get()));
-            word & ENTRY_LANE == self.lane && word & ENTRY_EVICTED == 0
-        };
-        let entries = self.entries.iter().filter(is_listed).copied().collect();
-        Floor { entries, holes: Vec::new(), ..*self }.slowest(meeting, tail)
+        self.slowest(listed(zone, self.lane), meeting, tail)
     }
 
     /// Whether a reader that is waited for takes whole eras.
@@ -201,27 +195,17 @@ impl Floor {
         if roster != self.roster {
             self.roster = roster;
             self.entries.clear();
-            for (index, word) in zone.entry_lane.iter().enumerate() {
-                let word = word.load(ENTRY_SEE.get());
-                if word & ENTRY_LANE == self.lane {
-                    self.entries.push(Listed {
-                        index: index as u32,
-                        pins: word & ENTRY_PINS != 0,
-                        synced: word & ENTRY_SYNCED != 0,
-                        evicted: word & ENTRY_EVICTED != 0,
-                    });
-                }
-            }
+            self.entries.extend(listed(zone, self.lane));
         }
     }
 
     /// The joined reader with the least cursor that is waited for; nobody and `tail` if there is none.
-    fn slowest(&self, meeting: Meeting<'_>, tail: u64) -> HeldUp {
+    fn slowest(&self, entries: impl IntoIterator<Item = Listed>, meeting: Meeting<'_>, tail: u64) -> HeldUp {
         let mut slowest = HeldUp { cursor: tail, entry: None, synced: false };
         if self.lossy {
             return slowest;
         }
-        for listed in self.entries.iter().filter(|listed| !listed.evicted) {
+        for listed in entries.into_iter().filter(|listed| !listed.evicted) {
             let Some(entry) = meeting.entries.get(listed.index as usize) else { continue };
             let cursor = entry.cursor.load(CURSOR_SEE.get());
             if cursor >= self.floor && cursor < slowest.cursor {
@@ -230,6 +214,18 @@ impl Floor {
         }
         slowest
     }
+}
+
+/// The entries that the roster has for a lane.
+fn listed(zone: Zone<'_>, lane: u64) -> impl Iterator<Item = Listed> {
+    let words = zone.entry_lane.iter().map(|word| word.load(ENTRY_SEE.get()));
+    let its = words.enumerate().filter(move |(_, word)| word & ENTRY_LANE == lane);
+    its.map(|(index, word)| Listed {
+        index: index as u32,
+        pins: word & ENTRY_PINS != 0,
+        synced: word & ENTRY_SYNCED != 0,
+        evicted: word & ENTRY_EVICTED != 0,
+    })
 }
 
 /// Why a reader could not join a lane.

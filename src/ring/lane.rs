@@ -432,20 +432,21 @@ pub struct Start {
     pub after: u64,
 }
 
-/// Where, from `floor` on, the first frame is that was committed after `cut`; the end of what is committed, if there is none. For the lane's
-/// own writer, or of a lane whose writer runs no more.
-pub fn first_after(lane: Lane<'_>, floor: u64, cut: u64, max_payload: u64) -> u64 {
-    let marks = starts(lane, floor).take_while(|mark| mark.after <= cut);
-    let mut reader = marks.last().map_or(Reader { position: floor, sequence: 0 }, |mark| mark.reader);
-    let most = reader.position + lane.ring.capacity();
-    while reader.position < most {
+/// Goes on from a place behind all that was committed up to `cut`, but no further than `end`, and not through what no sound writer makes; what
+/// is there then. With `round`, past what the writer has gone round. No further than a lap: a sound writer gets no further while the place is
+/// kept.
+pub fn behind(lane: Lane<'_>, from: Reader, cut: u64, end: u64, max_payload: u64, round: bool) -> (Reader, Peek) {
+    let marks = starts(lane, from.position).take_while(|mark| mark.after <= cut);
+    let mut reader = marks.last().map_or(from, |mark| mark.reader);
+    let most = from.position + lane.ring.capacity();
+    loop {
         match reader.peek(lane, max_payload) {
+            _ if reader.position >= most.min(end) => return (reader, Peek::Empty),
             Peek::Frame(frame) if frame.version <= cut => reader.pass(&frame),
-            Peek::Skip(position) => reader.go_on_at(position),
-            _ => break,
+            Peek::Skip(position) if round => reader.go_on_at(position),
+            there => return (reader, there),
         }
     }
-    reader.position
 }
 
 /// The oldest place that a reader may start from, given that its entry keeps the floor at or below `cursor`; then each later

@@ -113,7 +113,7 @@ record! {
         pub max_payload: u64,
         /// How many readers have it.
         pub readers: u32,
-        /// How many of them can read in place though the writer passes them.
+        /// How many of them can read in place though the writer passes them, at most.
         pub pins: u32,
         /// Its writer is gone.
         pub ended: bool,

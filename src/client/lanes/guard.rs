@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Evicted, Lagged, Result};
 use crate::layout::zone::{ENTRY_EVICTED, ENTRY_PINS};
 use crate::os::mapping::{LaneMap, Shared, ZoneMap};
 use crate::ring::hold::{Hold, is_passed, still_there};
-use crate::ring::lane::{Frame, Peek, Start as Mark, starts};
+use crate::ring::lane::{Frame, Peek, Start as Mark, behind};
 use crate::ring::order;
 use crate::sync::AtomicU64;
 use crate::wire::LaneInfo;
@@ -219,7 +219,7 @@ impl LaneIn {
             return Ok(false);
         }
         let (Some(cut), true) = (self.cut, self.is_lossy()) else { return Ok(true) };
-        let (frames, bytes, in_place, damage) = self.walk(cut);
+        let (frames, bytes, in_place, damage) = self.walk(cut)?;
         let Some(guard) = &mut self.guard else { return Ok(true) };
         let Guard { lossy, hold, listed, copies, era, .. } = &mut **guard;
         let is_there = || still_there(|| passed(*lossy, listed, &self.map, self.place.position));
@@ -245,9 +245,9 @@ impl LaneIn {
     }
 
     /// The messages up to `cut`, as they seem to be: how many bytes to copy, whether all begin in the page that is held, and what is wrong.
-    fn walk(&self, cut: u64) -> (Vec<Frame>, u64, bool, Option<&'static str>) {
+    fn walk(&self, cut: u64) -> Result<(Vec<Frame>, u64, bool, Option<&'static str>)> {
         let mut place = self.place;
-        let (mut frames, mut bytes) = (Vec::new(), 0);
+        let (mut frames, mut bytes) = (Vec::<Frame>::new(), 0);
         let holds = |place: &Place| self.guard.as_ref().is_some_and(|guard| guard.hold.covers(place.position));
         let mut in_place = true;
         // No further than a sound writer gets while this place is there.
@@ -257,15 +257,16 @@ impl LaneIn {
             match place.peek(self.map.view(), self.info.max_payload) {
                 Peek::Frame(frame) if frame.version <= cut && place.position < self.end() => {
                     bytes += Copies::room(frame.len.into(), self.info.align);
+                    frames.try_reserve(1).map_err(|_| no_memory(bytes))?;
                     frames.push(frame);
                     place.pass(&frame);
                 }
                 Peek::Skip(position) => place.go_on_at(position),
                 Peek::Frame(_) | Peek::Empty => break,
-                Peek::Corrupt(what) => return (frames, bytes, in_place, Some(what)),
+                Peek::Corrupt(what) => return Ok((frames, bytes, in_place, Some(what))),
             }
         }
-        (frames, bytes, in_place, None)
+        Ok((frames, bytes, in_place, None))
     }
 
     /// Goes on behind all commits up to `cut` that are still there.
@@ -278,16 +279,7 @@ impl LaneIn {
                 self.catch_up()?;
                 continue;
             }
-            let marks = starts(self.map.view(), self.place.position).take_while(|mark| mark.after <= cut);
-            let mut place = marks.last().map_or(self.place, |mark| mark.reader);
-            let most = self.place.position + self.info.capacity;
-            while place.position < most {
-                match place.peek(self.map.view(), self.info.max_payload) {
-                    Peek::Frame(frame) if frame.version <= cut && place.position < self.end() => place.pass(&frame),
-                    Peek::Skip(position) => place.go_on_at(position),
-                    _ => break,
-                }
-            }
+            let (place, _) = behind(self.map.view(), self.place, cut, self.end(), self.info.max_payload, true);
             let Some(guard) = &self.guard else { return Ok(()) };
             // Pinned or not: the way may have left the page that is held.
             let is_held = guard.hold.pins() && guard.hold.covers(place.position);
@@ -329,6 +321,13 @@ impl LaneIn {
     }
 }
 
+fn no_memory(bytes: u64) -> Error {
+    let text = format!(
+        "memory for a copy of {bytes} bytes: expected to get it, found none left; free some, or send less at once"
+    );
+    Error::Refused { code: Code::Exhausted, text }
+}
+
 /// Messages copied out of a ring, each aligned as it was there.
 struct Copies {
     bytes: Vec<u8>,
@@ -353,13 +352,7 @@ impl Copies {
         self.used = 0;
         let needed = bytes as usize + 2 * self.align;
         if self.bytes.len() < needed {
-            let no_memory = |_| Error::Refused {
-                code: Code::Exhausted,
-                text: format!(
-                    "memory for a copy of {bytes} bytes: expected to get it, found none left; free some, or send less at once"
-                ),
-            };
-            self.bytes.try_reserve(needed - self.bytes.len()).map_err(no_memory)?;
+            self.bytes.try_reserve(needed - self.bytes.len()).map_err(|_| no_memory(bytes))?;
             self.bytes.resize(needed, 0);
         }
         self.base = self.bytes.as_ptr().align_offset(self.align).min(self.align);

@@ -185,7 +185,9 @@ impl Writer {
         // Without a cut, nothing of this writer is sealed.
         let cut = cut.unwrap_or(0);
         if open_era.0 != cut || open_era.1 < floor.position() {
-            *open_era = (cut, lane::first_after(map.view(), floor.position(), cut, *max_payload).min(ring.tail()));
+            let from = lane::Reader { position: floor.position(), sequence: 0 };
+            let (place, _) = lane::behind(map.view(), from, cut, ring.tail(), *max_payload, true);
+            *open_era = (cut, place.position);
         }
         open_era.1
     }

@@ -2,7 +2,7 @@
 
 use super::{Segments, Stop, Writer, at_every_stop, check, never, ring_lane};
 use crate::layout::lane::FRAME_HEADER;
-use crate::layout::zone::ENTRY_PINS;
+use crate::layout::zone::{ENTRY_EVICTED, ENTRY_PINS};
 use crate::ring::floor::{self, Floor};
 use crate::ring::hold::{Hold, is_passed};
 use crate::ring::lane::Peek;
@@ -24,8 +24,13 @@ struct Parked {
 impl Parked {
     /// A writer that passes its readers, and has filled its ring.
     fn new(segments: &Segments, messages: u64) -> Parked {
+        Parked::with(segments, Floor::lossy(Segments::number(0)), messages)
+    }
+
+    /// The same with this floor.
+    fn with(segments: &Segments, floor: Floor, messages: u64) -> Parked {
         let mut writer = Writer::new(segments, 0, &[0]);
-        writer.lanes[0].2 = Floor::lossy(Segments::number(0));
+        writer.lanes[0].2 = floor;
         publish(&mut writer, 0..messages);
         Parked { version: writer.version, lanes: writer.lanes }
     }
@@ -42,27 +47,33 @@ fn publish(writer: &mut Writer<'_>, messages: std::ops::Range<u64>) {
     }
 }
 
-/// A reader of a lossy lane as the client has it.
-struct Lossy<'a> {
+/// A reader of a lane whose writer passes it, or evicts it, as the client has it.
+struct Passed<'a> {
     segments: &'a Segments,
+    lossy: bool,
     hold: Hold,
     place: ring_lane::Reader,
     lost: u64,
     taken: u64,
 }
 
-impl<'a> Lossy<'a> {
-    fn new(segments: &'a Segments, pins: bool) -> Self {
+impl<'a> Passed<'a> {
+    fn new(segments: &'a Segments, lossy: bool, pins: bool) -> Self {
         let hold = Hold::new(CAPACITY as u64, pins);
-        Lossy { segments, hold, place: ring_lane::Reader::default(), lost: 0, taken: 0 }
+        Passed { segments, lossy, hold, place: ring_lane::Reader::default(), lost: 0, taken: 0 }
     }
 
     /// The next message. What it holds of it, or has copied, is looked at afterwards.
     fn next(&mut self) -> Option<()> {
         let (lane, entry) = (self.segments.lane(0), &self.segments.entries[0]);
         for _ in 0..4 {
-            let passed = || is_passed(lane, self.place.position);
+            let word = &self.segments.entry_lane[0];
+            let evicted = || word.load(RELAXED.get()) & ENTRY_EVICTED != 0;
+            let passed = || if self.lossy { is_passed(lane, self.place.position) } else { evicted() };
             if !self.hold.take(entry, self.place.position, passed) {
+                if !self.lossy {
+                    return None;
+                }
                 let start = self.hold.rejoin(lane, entry).expect("a sound lane")?;
                 self.lost += start.reader.sequence - self.place.sequence;
                 self.place = start.reader;
@@ -111,7 +122,7 @@ fn story(pins: bool, publisher: Stop, reader: Stop, more: u64, takes: u32) {
     });
     let shared = segments.clone();
     let reader = thread::spawn(move || {
-        let mut lossy = Lossy::new(&shared, pins);
+        let mut lossy = Passed::new(&shared, true, pins);
         reader.run(|| (0..takes).all(|_| lossy.next().is_some()));
         assert_eq!(lossy.place.sequence, lossy.taken + lossy.lost, "messages unaccounted for");
     });
@@ -151,7 +162,7 @@ fn held_over_laps(more: u64) {
     let reader = Rc::new(std::cell::RefCell::new(None));
     let (shared, kept) = (segments.clone(), reader.clone());
     let taker = thread::spawn(move || {
-        let mut lossy = Lossy::new(&shared, true);
+        let mut lossy = Passed::new(&shared, true, true);
         let taken = lossy.next();
         *kept.borrow_mut() = Some((taken, lossy.place, lossy.hold, lossy.lost));
     });
@@ -171,7 +182,7 @@ fn held_over_laps(more: u64) {
     }
     assert!(holes <= 1);
     // And what it goes on with is the rest, all of it counted.
-    let mut lossy = Lossy { segments: &segments, hold, place, lost, taken: u64::from(taken.is_some()) };
+    let mut lossy = Passed { segments: &segments, lossy: true, hold, place, lost, taken: u64::from(taken.is_some()) };
     while lossy.next().is_some() {}
     assert_eq!(lossy.taken + lossy.lost, published, "messages unaccounted for");
 }
@@ -190,15 +201,15 @@ fn a_hole_is_filled_once_its_reader_has_gone_on() {
         floor::enter(segments.zone(), &segments.entries[0], 0, Segments::number(0) | ENTRY_PINS, 0);
         let parked = Parked::new(&segments, FULL);
         // The reader holds the first page, and has taken all but the last message in it; the writer has gone round that once.
-        let mut lossy = Lossy::new(&segments, true);
+        let mut lossy = Passed::new(&segments, true, true);
         assert!(lossy.next().is_some() && lossy.next().is_some());
-        let Lossy { hold, place, lost, taken, .. } = lossy;
+        let Passed { hold, place, lost, taken, .. } = lossy;
         let mut writer = parked.go_on(&segments);
         publish(&mut writer, FULL..17);
         let parked = Parked { version: writer.version, lanes: writer.lanes };
         let shared = segments.clone();
         let reader = thread::spawn(move || {
-            let mut lossy = Lossy { segments: &shared, hold, place, lost, taken };
+            let mut lossy = Passed { segments: &shared, lossy: true, hold, place, lost, taken };
             let _ = lossy.next();
             let _ = lossy.next();
             assert_eq!(lossy.place.sequence, lossy.taken + lossy.lost, "messages unaccounted for");
@@ -207,4 +218,58 @@ fn a_hole_is_filled_once_its_reader_has_gone_on() {
         reader.join().unwrap();
         writer.join().unwrap();
     });
+}
+
+/// A reliable lane is full. Its writer evicts the reader, which takes some meanwhile and leaves them behind, and goes on.
+fn eviction(pins: bool, evictor: Stop, reader: Stop, more: u64, takes: u32) {
+    let segments = Segments::new(1, 1, CAPACITY);
+    let flags = if pins { ENTRY_PINS } else { 0 };
+    floor::enter(segments.zone(), &segments.entries[0], 0, Segments::number(0) | flags, 0);
+    let parked = Parked::with(&segments, Floor::new(Segments::number(0)), FULL);
+    let shared = segments.clone();
+    let writer = thread::spawn(move || {
+        evictor.run(|| {
+            let mut writer = parked.go_on(&shared);
+            assert!(writer.lanes[0].2.evict(shared.zone(), 0), "nobody to evict");
+            publish(&mut writer, FULL..FULL + more);
+        });
+    });
+    let taker = thread::spawn(move || {
+        let mut evicted = Passed::new(&segments, false, pins);
+        reader.run(|| {
+            (0..takes).all(|_| {
+                let taken = evicted.next().is_some();
+                floor::leave_behind(&segments.entries[0], evicted.place.position);
+                taken
+            })
+        });
+        assert_eq!((evicted.place.sequence, evicted.lost), (evicted.taken, 0), "a message out of turn");
+    });
+    writer.join().unwrap();
+    taker.join().unwrap();
+}
+
+/// Would break: a message in place that is overwritten since its reader was evicted just when it pinned the page; a writer that an evicted
+/// reader still holds up.
+#[test]
+fn what_an_evicted_reader_has_pinned_stays() {
+    check(2, || eviction(true, never(), never(), 4, 4));
+}
+
+/// Would break: a copy that was overwritten meanwhile and is handed out, since the reader did not see that it was evicted.
+#[test]
+fn what_an_evicted_reader_has_copied_is_whole() {
+    check(2, || eviction(false, never(), never(), 4, 2));
+}
+
+/// Would break: an evicted reader that stops anywhere, and holds its writer up.
+#[test]
+fn a_stopped_reader_is_evicted() {
+    at_every_stop(1, |stop| eviction(true, never(), stop.clone(), 8, 4));
+}
+
+/// Would break: a reader that is handed what a writer which stopped in an eviction was about to overwrite.
+#[test]
+fn a_stopped_evictor_leaves_whole_messages() {
+    at_every_stop(1, |stop| eviction(true, stop.clone(), never(), 4, 4));
 }

@@ -5,6 +5,7 @@ mod support;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::time::Duration;
 use support::broker::BrokerProcess;
+use support::talker::talk;
 use support::*;
 use syncline::{Bus, Error, Live, Reader};
 
@@ -121,24 +122,7 @@ fn two_hundred_readers_miss_nothing() {
 }
 
 const COUNT: u64 = 20_000;
-
-fn talker() {
-    let bus = Bus::connect().unwrap();
-    let mut writer = bus.zone("z").writer("w").unwrap();
-    writer.set_room_timeout(LONG);
-    let lane = writer.channel("c").open::<u64>().unwrap();
-    bus.zone("z").wait_readers("c", 3, LONG).unwrap();
-    let mut random = Random(0x7a1c);
-    for value in 0..COUNT {
-        writer.publish(lane, &value).unwrap();
-        if value % 100 == 99 {
-            writer.edge().unwrap();
-        }
-        (0..random.below(5000)).for_each(|_| std::hint::spin_loop());
-    }
-    say("said", COUNT);
-    hear();
-}
+const ERA: u64 = 100;
 
 /// Takes all there is of one reader: messages, and edges. The last number.
 fn take_all(reader: &mut Reader, has_markers: bool, next: &mut u64, edges: &mut u64) {
@@ -165,7 +149,7 @@ fn take_all(reader: &mut Reader, has_markers: bool, next: &mut u64, edges: &mut 
 #[test]
 fn epoll_goes_on_without_the_broker() {
     if role().is_some() {
-        return talker();
+        return talk(COUNT, ERA);
     }
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("broker.sock");

@@ -4,33 +4,13 @@ mod support;
 
 use std::time::Duration;
 use support::broker::BrokerProcess;
+use support::talker::talk;
 use support::*;
 use syncline::{AsyncReader, Bus, Error, Live, OwnedMessage};
 use tokio_stream::{Stream, StreamExt};
 
 const COUNT: u64 = 10_000;
 const ERA: u64 = 20;
-
-fn talker() {
-    let bus = Bus::connect().unwrap();
-    let mut writer = bus.zone("z").writer("w").unwrap();
-    writer.set_room_timeout(LONG);
-    let lane = writer.channel("c").open::<u64>().unwrap();
-    bus.zone("z").wait_readers("c", 3, LONG).unwrap();
-    let mut random = Random(0x70c0);
-    for value in 0..COUNT {
-        writer.publish(lane, &value).unwrap();
-        if value % ERA == ERA - 1 {
-            writer.edge().unwrap();
-        }
-        (0..random.below(5000)).for_each(|_| std::hint::spin_loop());
-        if random.below(100) == 0 {
-            std::thread::sleep(Duration::from_micros(random.below(300)));
-        }
-    }
-    say("said", COUNT);
-    hear();
-}
 
 fn check(message: &OwnedMessage, value: u64) {
     assert_eq!((message.channel.as_str(), message.writer_name.as_str()), ("c", "w"));
@@ -46,7 +26,7 @@ async fn next<S: Stream + Unpin>(stream: &mut S) -> S::Item {
 #[test]
 fn streams_go_on_without_the_broker() {
     if role().is_some() {
-        return talker();
+        return talk(COUNT, ERA);
     }
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("broker.sock");

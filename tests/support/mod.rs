@@ -8,6 +8,7 @@ pub mod pace;
 pub mod puppet;
 pub mod seccomp;
 pub mod stops;
+pub mod talker;
 pub mod timing;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};

@@ -49,7 +49,10 @@ impl Plan {
     }
 
     /// Messages between them, where messages are what counts: those that fit, small ones taken for a cache line each.
-    #[cfg_attr(not(any(feature = "iceoryx2", feature = "zeromq")), allow(dead_code))]
+    #[cfg_attr(
+        not(any(feature = "iceoryx2", feature = "zeromq")),
+        allow(dead_code, reason = "only peers of these features need it")
+    )]
     pub fn slots(&self) -> usize {
         self.room() / self.size.max(64)
     }

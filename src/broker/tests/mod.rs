@@ -369,7 +369,10 @@ fn open_writer(zone: &str) -> Ask {
 }
 
 fn open_lane(writer: &Writer, channel: &str) -> Ask {
-    let ty = TypeDesc::bytes();
+    lane_of(writer, channel, TypeDesc::bytes())
+}
+
+fn lane_of(writer: &Writer, channel: &str, ty: TypeDesc) -> Ask {
     Ask::OpenLane {
         writer: writer.serial,
         channel: channel.to_owned(),

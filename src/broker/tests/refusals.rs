@@ -8,17 +8,6 @@ fn pose() -> TypeDesc {
     TypeDesc { name: "pose".to_owned(), size: 16, align: 8, variable: false, fields: Vec::new() }
 }
 
-fn lane_of(writer: &Writer, channel: &str, ty: TypeDesc) -> Ask {
-    Ask::OpenLane {
-        writer: writer.serial,
-        channel: channel.to_owned(),
-        ty,
-        capacity: 4096,
-        max_payload: 0,
-        delivery: None,
-    }
-}
-
 fn reader_of(ty: TypeDesc) -> Ask {
     let Ask::OpenReader { zone, options, name, must_exist, past, synced, marked, .. } = open_reader("z", &[]) else {
         panic!()

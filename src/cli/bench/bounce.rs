@@ -110,6 +110,17 @@ pub(super) struct Rounds<T> {
     pub(super) steal: f64,
 }
 
+impl Rounds<Vec<Histogram<u64>>> {
+    /// The runs of each of so many cases, of which a round has one each.
+    pub(super) fn by_case(&self, cases: usize) -> Vec<Runs> {
+        let mut found: Vec<Runs> = (0..cases).map(|_| Runs::new()).collect();
+        for (round, _) in &self.kept {
+            found.iter_mut().zip(round).for_each(|(runs, samples)| runs.add(samples));
+        }
+        found
+    }
+}
+
 /// Runs `round` as often as asked, each time between two probes; once it returns nothing, the round is discarded.
 pub(super) fn rounds<T>(
     options: &Options,

@@ -8,7 +8,7 @@ use super::Options;
 use super::bare::Arena;
 use super::bounce::{Court, Reference, rounds};
 use super::peer::{Job, check, open_reader, publish, ready};
-use super::report::{Figure, Runs, Spread, histogram, ratios, record};
+use super::report::{Figure, Spread, histogram, ratios, record};
 use crate::client::{Bus, Lane, Writer};
 use crate::error::{Error, Result};
 use hdrhistogram::Histogram;
@@ -66,10 +66,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         }
         Ok(Some(round))
     })?;
-    let mut found: Vec<Runs> = cases.iter().map(|_| Runs::new()).collect();
-    for (round, _) in &rounds.kept {
-        found.iter_mut().zip(round).for_each(|(runs, samples)| runs.add(samples));
-    }
+    let found = rounds.by_case(cases.len());
     let with = found.iter().zip(&cases).map(|(runs, &(writers, busy))| With {
         writers,
         busy,

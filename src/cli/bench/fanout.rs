@@ -9,7 +9,7 @@ use super::Options;
 use super::bare::Arena;
 use super::bounce::{Court, Reference, rounds};
 use super::peer::{Job, check, open_reader, open_writer, publish, ready};
-use super::report::{Figure, Runs, Spread, histogram, ratios, record};
+use super::report::{Figure, Spread, histogram, ratios, record};
 use crate::client::{Bus, Reader};
 use crate::error::{Error, Result};
 use hdrhistogram::Histogram;
@@ -63,10 +63,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         }
         Ok(Some(round))
     })?;
-    let mut found = READERS.map(|_| Runs::new());
-    for (round, _) in &rounds.kept {
-        found.iter_mut().zip(round).for_each(|(runs, samples)| runs.add(samples));
-    }
+    let found = rounds.by_case(READERS.len());
     let with = found.iter().zip(READERS).map(|(runs, readers)| With {
         readers,
         figure: runs.figure(),

@@ -7,7 +7,7 @@ use crate::ring::order::RELAXED;
 use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use std::rc::Rc;
 
 /// A bell, what the sleepers wait for, and a futex as the kernel has it: waiting compares and queues under a lock.
@@ -59,7 +59,22 @@ impl Room {
     }
 }
 
-/// `sleepers` and `ringers`: the thing and the mask of each. The first ringer may stop; then the broker rings for it.
+/// Has each ringer, a thing and a mask, bring its thing; the first may stop, then the broker rings for it. Until they and `others` are done.
+pub(super) fn ring_all(room: &Rc<Room>, ringers: &[(usize, u32)], stop: &Stop, mut others: Vec<JoinHandle<()>>) {
+    for (index, &(thing, mask)) in ringers.iter().enumerate() {
+        let (room, stop) = (room.clone(), if index == 0 { stop.clone() } else { never() });
+        others.push(thread::spawn(move || {
+            if stop.run(|| room.bring(thing, mask)).is_none() {
+                room.bring(thing, u32::MAX);
+            }
+        }));
+    }
+    for thread in others {
+        thread.join().unwrap();
+    }
+}
+
+/// `sleepers` and `ringers`: the thing and the mask of each.
 fn story(sleepers: &[(usize, u32)], ringers: &[(usize, u32)], stop: &Stop) {
     let room = Room::new();
     let mut threads = Vec::new();
@@ -67,17 +82,7 @@ fn story(sleepers: &[(usize, u32)], ringers: &[(usize, u32)], stop: &Stop) {
         let room = room.clone();
         threads.push(thread::spawn(move || room.sleep_for(thing, mask)));
     }
-    for (index, &(thing, mask)) in ringers.iter().enumerate() {
-        let (room, stop) = (room.clone(), if index == 0 { stop.clone() } else { never() });
-        threads.push(thread::spawn(move || {
-            if stop.run(|| room.bring(thing, mask)).is_none() {
-                room.bring(thing, u32::MAX);
-            }
-        }));
-    }
-    for thread in threads {
-        thread.join().unwrap();
-    }
+    ring_all(&room, ringers, stop, threads);
 }
 
 /// Would break: a commit that does not see the sleeper, of a sleeper that does not see the commit.

@@ -1,6 +1,6 @@
 //! A sleeper that leaves the sleeping to a relay: an owner that nobody tells is a deadlock, which loom reports.
 
-use super::bell::Room;
+use super::bell::{Room, ring_all};
 use super::{Stop, at_every_stop, check, never};
 use crate::ring::bell::{announce, bit, sleeper_fence};
 use crate::ring::order::RELAXED;
@@ -75,17 +75,7 @@ fn story(ringers: &[(usize, u32)], stop: &Stop) {
     let shared = desk.clone();
     threads.push(thread::spawn(move || shared.wait_for(0, bit(0))));
     threads.push(thread::spawn(move || desk.serve()));
-    for (index, &(thing, mask)) in ringers.iter().enumerate() {
-        let (room, stop) = (room.clone(), if index == 0 { stop.clone() } else { never() });
-        threads.push(thread::spawn(move || {
-            if stop.run(|| room.bring(thing, mask)).is_none() {
-                room.bring(thing, u32::MAX);
-            }
-        }));
-    }
-    for thread in threads {
-        thread.join().unwrap();
-    }
+    ring_all(&room, ringers, stop, threads);
 }
 
 /// Would break: an owner that arms after the ring, or a relay that sleeps on after it.

@@ -17,6 +17,7 @@
 mod batch;
 mod bell;
 mod cause;
+mod count;
 mod done;
 mod edge;
 mod floor;

@@ -5,12 +5,14 @@
 //! | lane | writer x channel | [`lane`] |
 //! | zone | zone | [`zone`] |
 //! | meeting | zone (one uid) | [`meeting`] |
+//! | table | table x writer | [`table`] |
 //!
 //! Every segment starts with a [`Preamble`], written by the broker before anyone else has the segment and never again.
 //! All words are little-endian, as the supported machines are (x86-64, aarch64).
 
 pub mod lane;
 pub mod meeting;
+pub mod table;
 pub mod zone;
 
 use crate::sync::AtomicU64;
@@ -19,7 +21,7 @@ use crate::sync::AtomicU64;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SYNCLINE");
 
 /// The version of everything in `layout`; raised with any change.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Bytes of one page of memory; segments are made of whole pages.
 pub const PAGE: u64 = 4096;
@@ -34,6 +36,8 @@ pub enum Kind {
     Zone = 2,
     /// A zone's reader entries and bells.
     Meeting = 3,
+    /// The items of a table.
+    Table = 4,
 }
 
 /// The first line of every segment.
@@ -102,6 +106,8 @@ pub const LAYOUT_HASH: u64 = {
         offset_of!(meeting::Header, done) as u64,
         size_of::<meeting::Entry>() as u64,
         offset_of!(meeting::Entry, taken) as u64,
+        offset_of!(table::Header, first) as u64,
+        table::ITEMS_OFFSET,
     ];
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut i = 0;

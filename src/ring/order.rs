@@ -58,6 +58,20 @@ impl Site {
         self.fence();
     }
 
+    /// Whether a mutant leaves out this step, which is more than an ordering: never outside the models. A participant may be stopped here.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub const fn is_left_out(self) -> bool {
+        false
+    }
+
+    /// Whether a mutant leaves out this step, which is more than an ordering. A participant may be stopped here.
+    #[cfg(loom)]
+    pub fn is_left_out(self) -> bool {
+        stop::step();
+        mutant::of(self).is_none()
+    }
+
     /// The cheap half of this fence, for whoever meets a `membarrier` on the other side: it binds the compiler only. Under loom, which has
     /// no membarrier, it is the fence.
     #[inline(always)]
@@ -72,7 +86,7 @@ impl Site {
 macro_rules! sites {
     ($($(#[$doc:meta])* $name:ident: $kind:ident $order:ident;)*) => {
         $($(#[$doc])* pub const $name: Site = Site { name: stringify!($name), order: Ordering::$order };)*
-        /// Name, kind (`load`, `store`, `rmw`, `fence`) and ordering of each site, for `cargo xtask mutants`.
+        /// Name, kind (`load`, `store`, `rmw`, `fence`, `step`) and ordering of each site, for `cargo xtask mutants`.
         #[cfg(loom)]
         pub const SITES: &[(&str, &str, &str)] = &[$((stringify!($name), stringify!($kind), stringify!($order))),*];
     };
@@ -213,6 +227,28 @@ sites! {
     SLEEPERS_SET: rmw Release;
     /// A ringer takes the sleepers. Pairs with [`SLEEPERS_SET`].
     SLEEPERS_SEE: load Acquire;
+
+    // ---- item ----
+    /// A reader looks at an item's versions, before it chooses one. Pairs with [`ITEM_SHOW`] and [`ITEM_WRITE`].
+    ITEM_SEE: load Acquire;
+    /// A version is being written: whoever finds it knows of the newer one that made it free, and of the generation. Pairs with [`ITEM_SEE`].
+    ITEM_WRITE: store Release;
+    /// A writer, between that and the value. Pairs with [`ITEM_COPY_FENCE`].
+    ITEM_FENCE: fence Release;
+    /// A version: publishes the value. Pairs with [`ITEM_SEE`].
+    ITEM_SHOW: store Release;
+    /// A reader, between its copy and its last look at the versions and the generation. Pairs with [`ITEM_FENCE`].
+    ITEM_COPY_FENCE: fence Acquire;
+    /// A live reader looks how many versions are newer than its commit; a synced one, whether the generation has gone too far on.
+    ITEM_LAST_LOOK: step Relaxed;
+    /// A writer touches its undecided cut before it overwrites what a helper may be about to name.
+    ITEM_TOUCH: step Relaxed;
+    /// A cut word, touched: publishes the commits before it, and the generation. Pairs with [`CUT_LOOK`] and [`CUT_SEE`].
+    CUT_TOUCH: rmw Release;
+    /// From which commit on an incarnation is to be read: its items were written before. Pairs with [`FIRST_SEE`].
+    FIRST_SET: store Release;
+    /// A reader takes that, before the row's version. Pairs with [`FIRST_SET`].
+    FIRST_SEE: load Acquire;
 
     // ---- recovery ----
     /// Where a dead writer's lane ends. Pairs with [`END_SEE`].

@@ -42,7 +42,7 @@ pub use sealed::{Cut, Record, cut, era_of, is_in_open_era, oldest_era, record, s
 
 use super::lockstep;
 use super::order::{
-    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, FLIP, GENERATION_SEE,
+    CLOSING_FENCE, CLOSING_RAISE, CLOSING_SEE, COMMIT_SEE, COMPLETE, CUT_DECIDE, CUT_LOOK, CUT_TOUCH, FLIP, GENERATION_SEE,
     GENERATION_STILL, OPEN_CLEAR, OPEN_SEE, REACTION_FENCE, RELAXED, WORD_DECIDE, WORD_SEE,
 };
 use super::view::Zone;
@@ -393,6 +393,36 @@ pub fn settle_era(zone: Zone<'_>, row: usize, version: u64, closing: u64) {
             // Relaxed when lost: then it is decided, and that is all that the commit waits for.
             let _ = cut.compare_exchange(word, lap | proposed, CUT_DECIDE.get(), RELAXED.get());
         }
+    }
+}
+
+/// What came of [`touch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Whoever decides the cut from now on decides for this version at least.
+    Touched,
+    /// It is decided; the generation has not moved yet, as far as anybody can tell.
+    Decided,
+    /// The generation has moved, or somebody was faster: look again.
+    Moved,
+}
+
+/// Changes a row's undecided cut word of the era after `generation`, so that a helper that has looked at it, and then at an older version of the
+/// row than `version`, finds another word and looks again. For the row's writer. In what the word says beside the lap, which is an older era's
+/// that nobody can ask for any more, only `version` counts: it grows, so the word never is again what it was.
+pub fn touch(zone: Zone<'_>, generation: u64, row: usize, version: u64) -> Touched {
+    let Some(cut) = zone.slot(generation + 1)[SLOT_WORDS..].get(row) else { return Touched::Moved };
+    let word = cut.load(CUT_LOOK.get());
+    if is_of(word, zone.lap(generation + 1)) {
+        return Touched::Decided;
+    }
+    if !zone.is_still(generation) {
+        return Touched::Moved;
+    }
+    // Relaxed when lost: looks again.
+    match cut.compare_exchange(word, word & !VALUE | version & VERSION, CUT_TOUCH.get(), RELAXED.get()) {
+        Ok(_) => Touched::Touched,
+        Err(_) => Touched::Moved,
     }
 }
 

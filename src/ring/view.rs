@@ -119,3 +119,12 @@ pub struct Meeting<'a> {
     /// Its reader entries.
     pub entries: &'a [meeting::Entry],
 }
+
+/// An item of a table.
+#[derive(Clone, Copy)]
+pub struct Item<'a> {
+    /// Its versions: 4, or, in a lockstep zone, 5.
+    pub versions: &'a [AtomicU64],
+    /// As many values, each of as many words.
+    pub values: &'a [AtomicU64],
+}

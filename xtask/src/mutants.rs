@@ -127,6 +127,7 @@ fn mutants(binary: &Path) -> Result<Vec<Mutant>, String> {
             ("load", "Acquire") | ("store" | "rmw", "Release") | ("rmw", "Acquire") => &["Relaxed"],
             ("rmw", "AcqRel") => &["Acquire", "Release"],
             ("fence", "SeqCst") => &["AcqRel", "Removed"],
+            ("fence", "Acquire" | "Release") | ("step", _) => &["Removed"],
             _ => return Err(format!("no idea how to weaken {line}")),
         };
         let mutant = |&weakened| Mutant { site: site.into(), kind: kind.into(), order: order.into(), weakened };

@@ -23,6 +23,7 @@ mod edge;
 mod floor;
 mod halt;
 mod hold;
+mod item;
 mod lane;
 mod lockstep;
 mod marker;

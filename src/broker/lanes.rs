@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Bytes of a ring if nobody says otherwise.
 const DEFAULT_CAPACITY: u64 = 1 << 20;
 /// Memory made at a time: a few milliseconds.
-const SLICE: u64 = 16 << 20;
+pub(super) const SLICE: u64 = 16 << 20;
 
 /// What a writer asks for its lane.
 pub(super) struct LaneAsked {
@@ -110,7 +110,10 @@ impl Registry {
     /// Makes a slice of memory, if there is any to be made.
     pub(super) fn work(&mut self, post: &mut dyn Post) {
         if let Some(number) = self.filling.pop_front() {
-            self.fill(number, post);
+            match self.incarnations.contains_key(&number) {
+                true => self.fill_table(number, post),
+                false => self.fill(number, post),
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | `registry` | the books: zones, channels, writers, lanes, readers |
-//! | `writers`, `lanes`, `readers` | what is done for each of them, and in which order |
+//! | `writers`, `lanes`, `readers`, `tables` | what is done for each of them, and in which order |
 //! | `edges` | edges that come by themselves, halts, the past |
 //! | `reaper` | the dead and the disconnected |
 //! | `notify`, `listing` | telling who is there |
@@ -34,12 +34,14 @@ mod requests;
 mod segments;
 mod session;
 mod slots;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod writers;
 
 pub(crate) use edges::HALT_LEASE_US;
+pub(crate) use tables::MAX_DECLARATION;
 pub use quota::Limits;
 pub use thread::{BrokerThread, Stats, Stopper};
 
@@ -303,7 +305,7 @@ impl Broker {
             readers: registry.readers.len(),
             entries: zones().map(|zone| zone.entries.len()).sum(),
             bytes: registry.ledger.used(),
-            fds: self.sessions.fds() + registry.zones.len() * ZoneSegments::FDS + registry.lane_fds(),
+            fds: self.sessions.fds() + registry.zones.len() * ZoneSegments::FDS + registry.lane_fds() + registry.table_fds(),
             completed: registry.completed,
             buried: registry.buried,
         };

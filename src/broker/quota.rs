@@ -23,6 +23,10 @@ pub struct Limits {
     pub waits: usize,
     /// Bytes of one lane's ring. Default 1 GiB, which is also the most that a lane can have.
     pub lane_bytes: u64,
+    /// Tables of one zone. Default 1024.
+    pub tables: usize,
+    /// Bytes of one table. Default 4 GiB.
+    pub table_bytes: u64,
     /// Bytes of all segments. Default: half of the machine's memory.
     pub bytes: u64,
     /// Events that a client has not taken from its socket before its connection is ended. Default 4096.
@@ -40,6 +44,8 @@ impl Default for Limits {
             subscriptions: 1024,
             waits: 1024,
             lane_bytes: crate::layout::lane::MAX_CAPACITY,
+            tables: 1024,
+            table_bytes: 4 << 30,
             bytes: half_of_memory(),
             unread: 4096,
         }

@@ -10,6 +10,7 @@ impl Registry {
     /// A connection's process is dead: all it had opened is closed.
     pub(super) fn bury(&mut self, client: u64, post: &mut dyn Post) {
         self.notify.forget(client);
+        self.forget_table_waits(client);
         let Some(owned) = self.owned.remove(&client) else { return };
         for number in owned.halts {
             self.end_halt(client, number);
@@ -17,6 +18,9 @@ impl Registry {
         // Readers first, so that the ends of its lanes are not written for itself.
         for number in owned.readers {
             self.close_reader(number, true, post);
+        }
+        for (number, key) in owned.table_readers {
+            self.drop_table_reader(&key, number);
         }
         for serial in owned.writers {
             self.close_writer(serial, true, post);
@@ -26,11 +30,15 @@ impl Registry {
     /// A connection is closed; its process may live on.
     pub(super) fn disconnect(&mut self, client: u64) {
         self.notify.forget(client);
+        self.forget_table_waits(client);
         let Some(owned) = self.owned.get(&client) else { return };
         for number in &owned.readers {
             if let Some(reader) = self.readers.get_mut(number) {
                 reader.connected = false;
             }
+        }
+        for (number, key) in owned.table_readers.clone() {
+            self.disconnect_table_reader(&key, number);
         }
     }
 

@@ -9,11 +9,12 @@ use super::quota::{Ledger, Limits, check_room, refused, system};
 use super::segments::ZoneSegments;
 use super::session::Post;
 use super::slots::Slots;
+use super::tables::{Table, TableWait};
 use crate::error::{Code, Error, Result};
 use crate::layout::lane::segment_size;
 use crate::layout::zone::{Geometry, MAX_ERAS, Pace};
 use crate::os::memfd::Segment;
-use crate::wire::{Delivery, Policy, PresenceKind, PresenceWhat, TypeDesc, ZoneOptions, check_name};
+use crate::wire::{Delivery, Policy, PresenceKind, PresenceWhat, Schema, TypeDesc, ZoneOptions, check_name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -76,6 +77,8 @@ pub(super) struct Writer {
     pub(super) row: u32,
     pub(super) name: String,
     pub(super) lanes: BTreeSet<u64>,
+    /// What it has declared of the table that it is going to open.
+    pub(super) draft: Option<Schema>,
 }
 
 #[derive(Debug)]
@@ -162,6 +165,8 @@ pub(super) struct Owned {
     pub(super) readers: BTreeSet<u64>,
     /// Zones that it has halted.
     pub(super) halts: BTreeSet<u64>,
+    /// Readers of tables, and of which.
+    pub(super) table_readers: BTreeMap<u64, (u64, String)>,
 }
 
 #[derive(Debug)]
@@ -173,9 +178,14 @@ pub(super) struct Registry {
     pub(super) writers: BTreeMap<u64, Writer>,
     pub(super) lanes: BTreeMap<u64, Lane>,
     pub(super) readers: BTreeMap<u64, Reader>,
+    /// By zone and name.
+    pub(super) tables: BTreeMap<(u64, String), Table>,
+    /// The table of each incarnation.
+    pub(super) incarnations: BTreeMap<u64, (u64, String)>,
+    pub(super) table_waits: Vec<TableWait>,
     pub(super) owned: BTreeMap<u64, Owned>,
     pub(super) notify: Notify,
-    /// Lanes whose memory is being made.
+    /// Lanes and tables whose memory is being made.
     pub(super) filling: VecDeque<u64>,
     /// Last commits of writers that were gone: completed, buried.
     pub(super) completed: u64,
@@ -194,6 +204,9 @@ impl Registry {
             writers: BTreeMap::new(),
             lanes: BTreeMap::new(),
             readers: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
+            table_waits: Vec::new(),
             owned: BTreeMap::new(),
             filling: VecDeque::new(),
             completed: 0,
@@ -222,6 +235,7 @@ impl Registry {
         if let Some(owned) = self.owned.get_mut(&client) {
             owned.writers.remove(&number);
             owned.readers.remove(&number);
+            owned.table_readers.remove(&number);
         }
         self.forget_if_idle(client);
     }
@@ -235,7 +249,10 @@ impl Registry {
     }
 
     fn forget_if_idle(&mut self, client: u64) {
-        let is_idle = |owned: &Owned| owned.writers.is_empty() && owned.readers.is_empty() && owned.halts.is_empty();
+        let is_idle = |owned: &Owned| {
+            let Owned { writers, readers, halts, table_readers } = owned;
+            writers.is_empty() && readers.is_empty() && halts.is_empty() && table_readers.is_empty()
+        };
         if self.owned.get(&client).is_some_and(is_idle) {
             self.owned.remove(&client);
         }
@@ -299,10 +316,12 @@ impl Registry {
             let is_empty = zone.writers.is_empty() && zone.readers.is_empty() && zone.lanes.is_empty();
             is_empty && !zone.created && !zone.timing.is_held()
         };
-        if self.zones.get_mut(&number).is_some_and(is_left)
+        if !self.has_table_readers(number)
+            && self.zones.get_mut(&number).is_some_and(is_left)
             && let Some(zone) = self.zones.remove(&number)
         {
             self.zone_names.remove(&zone.name);
+            self.drop_tables(number);
             self.ledger.release(ZoneSegments::bytes(&zone.geometry));
             tracing::info!(zone = zone.name, "zone gone");
         }

@@ -164,7 +164,10 @@ impl Broker {
                 registry.wait_readers(owner, id, (zone, channel, count), post)?;
             }
             Ask::Watch { zone } => registry.watch(owner, id, zone, post)?,
-            Ask::Cancel { id } => registry.notify.cancel(owner.client, id),
+            Ask::Cancel { id } => {
+                registry.notify.cancel(owner.client, id);
+                registry.cancel_table_wait(owner.client, id);
+            }
             Ask::List => registry.list(owner, id, post),
             Ask::Sync => done(post),
             Ask::CreateZone { zone, options } => {
@@ -195,6 +198,22 @@ impl Broker {
                 registry.raise_early(zone)?;
                 done(post);
             }
+            Ask::TableItems { writer, items } => {
+                registry.table_items(owner, writer, items)?;
+                done(post);
+            }
+            Ask::OpenTable { writer, table, fence } => registry.open_table(owner, id, (writer, table, fence), post)?,
+            Ask::TableMapped { incarnation } => registry.table_mapped(owner, id, incarnation, post)?,
+            Ask::CloseTable { incarnation } => {
+                registry.close_table(owner, incarnation, post)?;
+                done(post);
+            }
+            Ask::ReadTable { zone, table, wait } => registry.read_table(owner, id, (zone, table, wait), post)?,
+            Ask::CloseTableReader { reader } => {
+                registry.close_table_reader(owner, reader)?;
+                done(post);
+            }
+            Ask::ListTables { zone } => registry.list_tables(owner, id, &zone, post),
         }
         Ok(())
     }

@@ -9,16 +9,16 @@ use crate::layout::meeting::{self, NAME_BYTES, NO_PIN, OPEN_END, TAKES_NO_ERAS};
 use crate::layout::zone::{
     ENTRY_EVICTED, ENTRY_LANE, ENTRY_PINS, ENTRY_SYNCED, Geometry, Pace, ROW_CLOSED, ROW_FREE, ROW_OPEN, Reason,
 };
-use crate::os::mapping::{LaneMap, MeetingMap, ZoneMap};
+use crate::os::mapping::{LaneMap, MeetingMap, TableMap, ZoneMap};
 use crate::os::memfd::{MAX_NAME, Segment};
 use crate::os::{clock, futex, membarrier};
 use crate::ring::bell::{self, Fence};
 use crate::ring::floor::{self, JoinError};
 use crate::ring::recovery::{self, Finished};
 use crate::ring::sequencer::{self, Cut, Proposal, Races};
-use crate::ring::{halt, lockstep, order};
+use crate::ring::{halt, item, lockstep, order};
 use crate::sync::Ordering::{Relaxed, Release};
-use crate::wire::EdgeInfo;
+use crate::wire::{EdgeInfo, Schema};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -107,6 +107,11 @@ impl ZoneSegments {
         [Fd::ReadOnly(self.zone_read_only.clone()), Fd::Writable(self.meeting.clone())]
     }
 
+    /// What a reader of tables maps: the zone, read-only.
+    pub(super) fn read_only(&self) -> Fd {
+        Fd::ReadOnly(self.zone_read_only.clone())
+    }
+
     /// What an onlooker maps: zone and meeting, both read-only.
     pub(super) fn for_onlooker(&self) -> io::Result<[Fd; 2]> {
         let meeting = Arc::new(self.meeting.read_only()?);
@@ -126,6 +131,11 @@ impl ZoneSegments {
     /// The commits of a row so far. Whoever is told this finds them in the lanes.
     pub(super) fn version(&self, row: u32) -> u64 {
         self.zone_map.view().rows.get(row as usize).map_or(0, |row| row.version.load(order::COMMIT_SEE.get()))
+    }
+
+    /// The version that a row's writer went on counting from.
+    pub(super) fn inherited(&self, row: u32) -> u64 {
+        self.zone_map.view().rows.get(row as usize).map_or(0, |row| row.inherited.load(Relaxed))
     }
 
     /// Gives a row to a writer: the version that it goes on counting from, or `None` if the row has counted far enough.
@@ -457,6 +467,25 @@ pub(super) fn create_lane(name: String, lane: u64, capacity: u64) -> io::Result<
     let segment = Segment::create(&segment_name(name), segment_size(capacity))?;
     LaneMap::create(segment.fd(), capacity, lane)?;
     Ok(segment)
+}
+
+/// Makes a table: its memory is not there yet, its preamble is.
+pub(super) fn create_table(name: String, incarnation: u64, schema: &Schema) -> io::Result<Segment> {
+    let segment = Segment::create(&segment_name(name), schema.segment_size())?;
+    TableMap::create(segment.fd(), schema.segment_size(), schema.versions(), incarnation)?;
+    Ok(segment)
+}
+
+/// A table's declaration, for all who open it.
+pub(super) fn declaration(name: String, schema: &Schema) -> io::Result<Arc<OwnedFd>> {
+    let segment = Segment::of_bytes(&segment_name(name), &schema.encode())?;
+    Ok(Arc::new(segment.read_only()?))
+}
+
+/// From which commit on an incarnation of a table is to be read; 0: it never was.
+pub(super) fn table_first(fd: BorrowedFd<'_>, schema: &Schema) -> io::Result<u64> {
+    let map = TableMap::glance(fd, schema.segment_size(), schema.versions())?;
+    Ok(item::first(map.header()))
 }
 
 /// Shows a lane to the broker, read-only.

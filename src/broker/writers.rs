@@ -51,7 +51,7 @@ impl Registry {
         let came = notify::presence(PresenceWhat::Came, PresenceKind::Writer, &zone.name, "", &name, Some(owner));
         self.notify.tell(came, post);
         self.owned_by(owner.client).writers.insert(serial);
-        self.writers.insert(serial, Writer { owner, zone: number, row, name, lanes: BTreeSet::new() });
+        self.writers.insert(serial, Writer { owner, zone: number, row, name, lanes: BTreeSet::new(), draft: None });
         Ok(())
     }
 
@@ -69,6 +69,7 @@ impl Registry {
         self.disown(writer.owner.client, serial);
         let lanes = std::mem::take(&mut writer.lanes);
         let ends = self.finish_lanes(&writer, &lanes);
+        self.end_tables(serial, died, post);
         if died && let Some(zone) = self.zones.get(&writer.zone) {
             zone.segments.finish_edge();
         }

@@ -9,6 +9,10 @@
 //! A forked child has none of these mappings. Whoever may be called there asks `is_current` first; using a view of a map
 //! that is not current ends in a fault, dropping the map does not.
 
+mod table;
+
+pub use table::TableMap;
+
 use super::memfd::Segment;
 use super::region::Region;
 use crate::layout::{Kind, LAYOUT_HASH, LAYOUT_VERSION, MAGIC, Preamble, lane, meeting, zone};

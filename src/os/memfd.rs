@@ -7,8 +7,10 @@ use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, op
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::ftruncate;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 /// The longest name of a memfd, in bytes.
 pub const MAX_NAME: usize = 249;
@@ -80,6 +82,39 @@ impl Segment {
     /// `PermissionDenied`: it is sealed already.
     pub fn seal_lane(&self) -> io::Result<()> {
         self.seal(SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SEAL)
+    }
+
+    /// A segment that holds `bytes` behind their number (a word), and never anything else.
+    ///
+    /// # Errors
+    /// As for [`Segment::create`]; no memory left.
+    pub fn of_bytes(name: &str, bytes: &[u8]) -> io::Result<Segment> {
+        let segment = Segment::create(name, crate::layout::whole_pages(8 + bytes.len() as u64))?;
+        let file = File::from(segment.fd.try_clone()?);
+        file.write_all_at(&(bytes.len() as u64).to_le_bytes(), 0)?;
+        file.write_all_at(bytes, 8)?;
+        segment.seal(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL)?;
+        Ok(segment)
+    }
+
+    /// The bytes that [`Segment::of_bytes`] was given; at most `most`.
+    ///
+    /// # Errors
+    /// `InvalidData` if there are more, or it is no such segment.
+    pub fn read_bytes(fd: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
+        let seals = Segment::seals(fd.as_fd())?;
+        let file = File::from(fd);
+        let mut len = [0; 8];
+        file.read_exact_at(&mut len, 0)?;
+        let len = u64::from_le_bytes(len);
+        let there = file.metadata()?.len();
+        if !seals.contains(SealFlag::F_SEAL_WRITE) || len > most || len.saturating_add(8) > there {
+            let what = format!("expected a sealed segment of at most {most} bytes, found one of {len} in {there}, {seals:?}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let mut bytes = vec![0; len as usize];
+        file.read_exact_at(&mut bytes, 8)?;
+        Ok(bytes)
     }
 
     fn seal(&self, seals: SealFlag) -> io::Result<()> {
@@ -158,6 +193,17 @@ mod tests {
         segment.seal_shared().unwrap();
         assert_eq!(segment.seal_lane().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(pwrite(segment.fd(), b"x", 0), Ok(1));
+    }
+
+    #[test]
+    fn bytes_are_kept_and_nothing_else() {
+        let segment = Segment::of_bytes("test", b"declared").unwrap();
+        assert!(pwrite(segment.fd(), b"x", 0).is_err());
+        let read = |most| Segment::read_bytes(segment.read_only().unwrap(), most);
+        assert_eq!(read(8).unwrap(), b"declared");
+        assert_eq!(read(7).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let other = Segment::create("test", PAGE).unwrap();
+        assert!(Segment::read_bytes(other.read_only().unwrap(), 100).is_err(), "not sealed");
     }
 
     #[test]

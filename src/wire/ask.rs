@@ -1,6 +1,7 @@
 //! Client to broker.
 
 use super::codec::{messages, record};
+use super::schema::TableItem;
 use super::types::TypeDesc;
 use crate::layout::zone::Pace;
 
@@ -218,6 +219,55 @@ messages! {
         /// [`LaneShown`](super::Tell::LaneShown) for each lane that can be read, then [`Done`](super::Tell::Done).
         Inspect = 22 {
             /// The zone.
+            zone: String,
+        },
+
+        /// Declares more items of the table that a writer is going to open. Answered by [`Done`](super::Tell::Done).
+        TableItems = 30 {
+            /// The writer: its serial.
+            writer: u64,
+            /// The items.
+            items: Vec<TableItem>,
+        },
+        /// Opens a table for writing, with the items declared before; if there were none, with those that it has. Answered by
+        /// [`TableMade`](super::Tell::TableMade), once its memory is there.
+        OpenTable = 31 {
+            /// The writer: its serial.
+            writer: u64,
+            /// The table, made if it is not there.
+            table: String,
+            /// The number of its ownership, which this connection holds.
+            fence: u64,
+        },
+        /// The client has mapped its table writable: the broker seals it and gives it to the readers that are there. Answered by
+        /// [`TableOpen`](super::Tell::TableOpen).
+        TableMapped = 32 {
+            /// The incarnation.
+            incarnation: u64,
+        },
+        /// A writer gives a table up and goes on without it. Answered by [`Done`](super::Tell::Done).
+        CloseTable = 33 {
+            /// The incarnation.
+            incarnation: u64,
+        },
+        /// Opens a table for reading. Answered by [`TableShown`](super::Tell::TableShown), then one [`TableAdded`](super::Tell::TableAdded) for
+        /// each incarnation that is to be read, then [`TableReady`](super::Tell::TableReady).
+        ReadTable = 34 {
+            /// The zone.
+            zone: String,
+            /// The table.
+            table: String,
+            /// If it is not there, waits until it is.
+            wait: bool,
+        },
+        /// A table's reader leaves. Answered by [`Done`](super::Tell::Done).
+        CloseTableReader = 35 {
+            /// The reader.
+            reader: u64,
+        },
+        /// What tables are there? Answered by [`TableListed`](super::Tell::TableListed) until the `last`.
+        ListTables = 36 {
+            /// The zone; empty: all.
             zone: String,
         },
     }

@@ -23,6 +23,7 @@ mod ask;
 mod codec;
 pub mod frames;
 mod listing;
+mod schema;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -31,13 +32,14 @@ mod types;
 pub use ask::{Ask, Delivery, Policy, Wanted, ZoneOptions};
 pub use codec::DecodeError;
 pub use listing::{ChannelInfo, EdgeInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
+pub use schema::{Group, Schema, TableInfo, TableItem};
 pub use tell::{LaneInfo, Presence, PresenceKind, PresenceWhat, Tell};
 pub use types::{Field, MAX_FIELDS, MAX_NAME, Scalar, TypeDesc, check_name};
 
 use codec::{Input, Wire};
 
 /// The version of this protocol; raised with any change of it.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Client to broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::ask::{Delivery, Policy};
 use super::codec::{choice, messages, record};
 use super::listing::ZoneInfo;
+use super::schema::TableInfo;
 use super::types::TypeDesc;
 use crate::layout::zone::Geometry;
 
@@ -228,6 +229,68 @@ messages! {
             pins: u32,
             /// The writer has gone, and the lane is kept: where it ends.
             end: Option<u64>,
+        },
+
+        /// A table whose memory is there. With descriptors: the table, to be mapped writable; its declaration; and, if there is something to go
+        /// on from, the incarnation before, read-only.
+        TableMade = 30 {
+            /// The incarnation's number.
+            incarnation: u64,
+            /// The last commit of the incarnation before that counts.
+            before: Option<u64>,
+        },
+        /// The table may be written.
+        TableOpen = 31 {
+            /// The incarnation.
+            incarnation: u64,
+        },
+        /// A table for a reader. With descriptors: the zone, read-only; the table's declaration.
+        TableShown = 32 {
+            /// The reader's number.
+            reader: u64,
+            /// The zone's shape.
+            geometry: Geometry,
+        },
+        /// An incarnation of a table for a reader: in answer to `ReadTable`, or with id 0 when it comes later. With a descriptor: the table,
+        /// read-only.
+        TableAdded = 33 {
+            /// The reader.
+            reader: u64,
+            /// The incarnation's number: grows.
+            incarnation: u64,
+            /// Its writer's row.
+            row: u32,
+            /// What the row's `inherited` word says while it is this writer's.
+            inherited: u64,
+            /// Its writer's name.
+            writer_name: String,
+            /// Its writer's process.
+            writer_pid: u32,
+            /// Its writer has given it up, or is gone: the last commit that counts.
+            end: Option<u64>,
+        },
+        /// All incarnations have been added.
+        TableReady = 34 {
+            /// The reader.
+            reader: u64,
+        },
+        /// An incarnation has got its last commit. Id 0.
+        TableEnded = 35 {
+            /// The reader.
+            reader: u64,
+            /// The incarnation.
+            incarnation: u64,
+            /// Its last commit that counts; 0: it has none.
+            end: u64,
+            /// Whether its writer died.
+            died: bool,
+        },
+        /// A table.
+        TableListed = 36 {
+            /// The table; `None`: no more.
+            table: Option<TableInfo>,
+            /// Whether this is the last packet.
+            last: bool,
         },
     }
 }

@@ -204,19 +204,19 @@ fn synced(writer: Stop, edges: Stop, updates: u64) {
 /// Would break: a value of CURR or PREV that is overwritten (a helper that has looked at an older version and then decides for it: the touch).
 #[test]
 fn a_synced_reader_finds_what_the_era_had() {
-    check(2, || synced(never(), never(), 2));
+    check(2, || synced(never(), never(), 1));
 }
 
 /// Would break: the same, by a writer that stops.
 #[test]
 fn a_stopped_writer_misleads_no_synced_reader() {
-    at_every_stop(1, |stop| synced(stop.clone(), never(), 2));
+    at_every_stop(1, |stop| synced(stop.clone(), never(), 1));
 }
 
 /// Would break: the same, by an edge that stops.
 #[test]
 fn a_stopped_edge_misleads_no_synced_reader() {
-    at_every_stop(1, |stop| synced(never(), stop.clone(), 2));
+    at_every_stop(1, |stop| synced(never(), stop.clone(), 1));
 }
 
 /// A helper that has looked at the row's version and stops there, while the writer goes on; then whoever flips. Read afterwards.
@@ -262,7 +262,7 @@ fn what_a_permit_names_is_kept() {
         owner.update(&[0]);
         let shared = table.clone();
         let round = lockstep::permit(segments.zone(), &segments.rows[0], owner.version);
-        let writing = thread::spawn(move || (0..3).for_each(|_| owner.update(&[0])));
+        let writing = thread::spawn(move || (0..2).for_each(|_| owner.update(&[0])));
         let sealing = thread::spawn(move || {
             assert!(lockstep::pass(shared.segments.zone(), round, &EXACT, no_clock, &mut Races::default()));
         });

@@ -1,0 +1,518 @@
+//! Tables: declared, made for one writer after the other, given to readers.
+//!
+//! Each writer of a table gets a segment of its own, an *incarnation*. Its memory is made in slices, as a lane's is; it is sealed after its writer
+//! has mapped it and before any reader has it. The last incarnation that was committed stays for the next owner, which goes on from it, and for
+//! readers of the eras before. A table goes with its zone.
+
+use super::lanes::SLICE;
+use super::quota::{check_room, refused, system, unknown};
+use super::registry::{Owner, Registry, invalid, lost};
+use super::segments::{Fd, create_table, declaration, table_first};
+use super::session::Post;
+use crate::error::{Code, Result};
+use crate::layout::table::versions;
+use crate::os::memfd::Segment;
+use crate::wire::{Schema, TableInfo, TableItem, Tell, check_name};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// The longest declaration in bytes: that of a million named items.
+pub(crate) const MAX_DECLARATION: u64 = 64 << 20;
+
+/// A table of a zone.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) zone: u64,
+    pub(super) name: String,
+    pub(super) schema: Schema,
+    declaration: Arc<OwnedFd>,
+    /// Bytes of the declaration.
+    declared: u64,
+    /// The last incarnation that has ended with something in it, if the next has not; and the one that has a writer, if one has.
+    pub(super) incarnations: Vec<Incarnation>,
+    pub(super) readers: BTreeMap<u64, TableReader>,
+    /// The number of the last ownership.
+    fence: u64,
+}
+
+/// A reader of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TableReader {
+    pub(super) owner: Owner,
+    /// It can be told of new incarnations.
+    pub(super) connected: bool,
+}
+
+/// What one owner of a table writes.
+#[derive(Debug)]
+pub(super) struct Incarnation {
+    number: u64,
+    writer: u64,
+    writer_name: String,
+    owner: Owner,
+    row: u32,
+    inherited: u64,
+    state: State,
+}
+
+/// From making to end.
+#[derive(Debug)]
+enum State {
+    /// Its memory is being made; `request` is who waits for that.
+    Filling { segment: Segment, done: u64, request: u32 },
+    /// On its way from the one to the other.
+    Dropped,
+    /// Its writer has not mapped it yet.
+    Made(Arc<Segment>),
+    /// In use.
+    Open(Arc<OwnedFd>),
+    /// It has got its last commit.
+    Ended { fd: Arc<OwnedFd>, end: u64 },
+}
+
+/// Somebody waits for a table to read.
+#[derive(Debug)]
+pub(super) struct TableWait {
+    owner: Owner,
+    id: u32,
+    zone: String,
+    table: String,
+}
+
+impl Incarnation {
+    fn has_writer(&self) -> bool {
+        !matches!(self.state, State::Ended { .. })
+    }
+
+    /// What readers are given, if they are to have it.
+    fn shared(&self) -> Option<(Arc<OwnedFd>, Option<u64>)> {
+        match &self.state {
+            State::Open(fd) => Some((fd.clone(), None)),
+            State::Ended { fd, end } => Some((fd.clone(), Some(*end))),
+            State::Filling { .. } | State::Dropped | State::Made(_) => None,
+        }
+    }
+
+    fn told(&self, reader: u64, end: Option<u64>) -> Tell {
+        Tell::TableAdded {
+            reader,
+            incarnation: self.number,
+            row: self.row,
+            inherited: self.inherited,
+            writer_name: self.writer_name.clone(),
+            writer_pid: self.owner.pid,
+            end,
+        }
+    }
+}
+
+impl Registry {
+    /// More items of the table that a writer is going to open.
+    pub(super) fn table_items(&mut self, owner: Owner, serial: u64, items: Vec<TableItem>) -> Result<()> {
+        let writer = self.own_writer(owner, serial)?;
+        let zone = self.zones.get(&writer.zone).ok_or_else(lost)?;
+        let versions = versions(zone.geometry.pace);
+        let writer = self.writers.get_mut(&serial).ok_or_else(lost)?;
+        let draft = writer.draft.get_or_insert_with(|| Schema::new(versions));
+        let declared = || {
+            for item in items {
+                draft.push(item).map_err(invalid)?;
+            }
+            if draft.encoded_len() > MAX_DECLARATION {
+                return Err(refused(
+                    Code::TooLarge,
+                    format!("declaration of a table: expected at most {MAX_DECLARATION} bytes, found more; declare fewer names"),
+                ));
+            }
+            Ok(())
+        };
+        declared().inspect_err(|_| writer.draft = None)
+    }
+
+    /// Opens a table for its next writer.
+    pub(super) fn open_table(
+        &mut self,
+        owner: Owner,
+        id: u32,
+        (serial, name, fence): (u64, String, u64),
+        post: &mut dyn Post,
+    ) -> Result<()> {
+        check_name("table", &name).map_err(invalid)?;
+        self.own_writer(owner, serial)?;
+        let number = self.next_number();
+        let writer = self.writers.get_mut(&serial).ok_or_else(lost)?;
+        let draft = writer.draft.take();
+        let (zone_number, row, writer_name) = (writer.zone, writer.row, writer.name.clone());
+        self.check_ownership(owner, zone_number, &name, fence)?;
+        let zone = self.zones.get(&zone_number).ok_or_else(lost)?;
+        if zone.geometry.pace == crate::Pace::Revocable {
+            return Err(invalid(format!(
+                "table `{name}`: expected a zone whose eras can not be rolled back, found `{}`; use another zone",
+                zone.name
+            )));
+        }
+        let key = (zone_number, name.clone());
+        let found = self.tables.get(&key);
+        let schema = match (found, draft) {
+            (None, None) => {
+                let text = format!("table `{name}`: expected its items declared, since it is not there, found none; declare them");
+                return Err(refused(Code::Unknown, text));
+            }
+            (None, Some(draft)) => draft,
+            (Some(table), None) => table.schema.clone(),
+            (Some(table), Some(draft)) => match table.schema.difference(&draft) {
+                None => draft,
+                Some(difference) => {
+                    let text = format!(
+                        "table `{name}` of zone `{}`: {difference}; declare what it has, or nothing to take that, or use another table",
+                        zone.name
+                    );
+                    return Err(refused(Code::Mismatch, text));
+                }
+            },
+        };
+        let of_zone = self.tables.keys().filter(|(zone, _)| *zone == zone_number).count();
+        check_room("tables of the zone", of_zone, usize::from(found.is_none()), self.limits.tables)?;
+        if found.is_some_and(|table| table.incarnations.iter().any(Incarnation::has_writer)) {
+            return Err(invalid(format!("table `{name}`: expected no writer, found one; close that first")));
+        }
+        let size = schema.segment_size();
+        if size > self.limits.table_bytes {
+            let most = self.limits.table_bytes;
+            return Err(refused(
+                Code::TooLarge,
+                format!("table `{name}`: expected at most {most} bytes, found {size}; declare less, or raise the broker's limit"),
+            ));
+        }
+        let declared = if found.is_none() { schema.encoded_len() } else { 0 };
+        self.ledger.reserve(size + declared)?;
+        let zone_name = &zone.name;
+        let inherited = zone.segments.inherited(row);
+        let uid = owner.uid;
+        let segment_name = format!("syncline:table:row{row}:uid{uid}:serial{number}:{zone_name}:{name}");
+        let made = create_table(segment_name, number, &schema).and_then(|segment| {
+            let declaration = match self.tables.get(&key) {
+                Some(table) => table.declaration.clone(),
+                None => declaration(format!("syncline:declaration:serial{number}:{zone_name}:{name}"), &schema)?,
+            };
+            Ok((segment, declaration))
+        });
+        let (segment, declaration) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.ledger.release(size + declared);
+                return Err(system(format!("making table `{name}`"), error));
+            }
+        };
+        let table = self.tables.entry(key.clone()).or_insert_with(|| Table {
+            zone: zone_number,
+            name,
+            schema,
+            declaration,
+            declared,
+            incarnations: Vec::new(),
+            readers: BTreeMap::new(),
+            fence,
+        });
+        table.fence = fence;
+        let state = State::Filling { segment, done: 0, request: id };
+        table.incarnations.push(Incarnation { number, writer: serial, writer_name, owner, row, inherited, state });
+        self.incarnations.insert(number, key);
+        self.fill_table(number, post);
+        Ok(())
+    }
+
+    /// Whether the connection has the write ownership of this number.
+    fn check_ownership(&self, _owner: Owner, _zone: u64, _table: &str, _fence: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn table_of(&mut self, incarnation: u64) -> Option<&mut Table> {
+        self.tables.get_mut(self.incarnations.get(&incarnation)?)
+    }
+
+    /// Makes the next slice of a table's memory; after the last, its writer gets it.
+    pub(super) fn fill_table(&mut self, number: u64, post: &mut dyn Post) {
+        // Its writer may be gone by now.
+        let Some(table) = self.table_of(number) else { return };
+        let declaration = table.declaration.clone();
+        let name = table.name.clone();
+        let before = table.incarnations.iter().rev().find_map(|incarnation| match &incarnation.state {
+            State::Ended { fd, end } => Some((fd.clone(), *end)),
+            _ => None,
+        });
+        let Some(incarnation) = table.incarnations.iter_mut().find(|other| other.number == number) else { return };
+        let client = incarnation.owner.client;
+        let State::Filling { segment, done, request } = &mut incarnation.state else { return };
+        let id = *request;
+        let next = segment.size().min(*done + SLICE);
+        if let Err(error) = segment.populate(*done, next) {
+            let error = system(format!("making {} bytes of memory for table `{name}`", segment.size()), error);
+            self.drop_incarnation(number);
+            post.refuse(client, id, &error);
+            return;
+        }
+        *done = next;
+        if next < segment.size() {
+            self.filling.push_back(number);
+            return;
+        }
+        let State::Filling { segment, .. } = std::mem::replace(&mut incarnation.state, State::Dropped) else { return };
+        let segment = Arc::new(segment);
+        incarnation.state = State::Made(segment.clone());
+        let mut fds = vec![Fd::Writable(segment), Fd::ReadOnly(declaration)];
+        let end = before.as_ref().map(|(_, end)| *end);
+        fds.extend(before.map(|(fd, _)| Fd::ReadOnly(fd)));
+        post.post(client, id, Tell::TableMade { incarnation: number, before: end }, fds);
+    }
+
+    /// The writer has mapped its table: it is sealed and given to the readers that are there, and to those who wait for it.
+    pub(super) fn table_mapped(&mut self, owner: Owner, id: u32, number: u64, post: &mut dyn Post) -> Result<()> {
+        let table = self.table_of(number).ok_or_else(|| unknown("table's incarnation", number))?;
+        let (zone, name) = (table.zone, table.name.clone());
+        let incarnation = table
+            .incarnations
+            .iter_mut()
+            .find(|other| other.number == number && other.owner.client == owner.client)
+            .ok_or_else(|| unknown("table's incarnation", number))?;
+        let State::Made(segment) = &incarnation.state else {
+            return Err(invalid(format!("table `{name}`: expected it made and not mapped yet, found it otherwise")));
+        };
+        let shared = segment
+            .read_only()
+            .and_then(|fd| segment.seal_lane().map(|()| Arc::new(fd)))
+            .map_err(|error| system(format!("sealing table `{name}`"), error));
+        let fd = match shared {
+            Ok(fd) => fd,
+            Err(error) => {
+                self.drop_incarnation(number);
+                return Err(error);
+            }
+        };
+        incarnation.state = State::Open(fd.clone());
+        let incarnation = &*incarnation;
+        for (&reader, TableReader { owner, .. }) in table.readers.iter().filter(|(_, reader)| reader.connected) {
+            post.post(owner.client, 0, incarnation.told(reader, None), vec![Fd::ReadOnly(fd.clone())]);
+        }
+        let zone_name = match self.zones.get(&zone) {
+            Some(zone) => {
+                zone.segments.announce();
+                tracing::info!(zone = zone.name, table = name, pid = owner.pid, "table has a writer");
+                zone.name.clone()
+            }
+            None => return Err(lost()),
+        };
+        post.post(owner.client, id, Tell::TableOpen { incarnation: number }, Vec::new());
+        let (met, waits) = std::mem::take(&mut self.table_waits)
+            .into_iter()
+            .partition::<Vec<_>, _>(|wait| wait.zone == zone_name && wait.table == name);
+        self.table_waits = waits;
+        for TableWait { owner, id, zone, table } in met {
+            if let Err(error) = self.read_table(owner, id, (zone, table, false), post) {
+                post.refuse(owner.client, id, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A writer gives a table up by its own word.
+    pub(super) fn close_table(&mut self, owner: Owner, number: u64, post: &mut dyn Post) -> Result<()> {
+        let key = self.incarnations.get(&number).ok_or_else(|| unknown("table's incarnation", number))?.clone();
+        let is_own = |other: &Incarnation| {
+            other.number == number && other.owner.client == owner.client && other.has_writer()
+        };
+        if !self.tables.get(&key).is_some_and(|table| table.incarnations.iter().any(is_own)) {
+            return Err(unknown("table's incarnation", number));
+        }
+        self.end_incarnation(number, false, post);
+        if let Some(zone) = self.zones.get(&key.0) {
+            zone.segments.announce();
+        }
+        Ok(())
+    }
+
+    /// A writer is gone: its tables get their last commit. After the last commit of its row was finished or buried, before the row is free.
+    pub(super) fn end_tables(&mut self, serial: u64, died: bool, post: &mut dyn Post) {
+        let of_writer = |table: &Table| -> Vec<u64> {
+            let its = |incarnation: &&Incarnation| incarnation.writer == serial && incarnation.has_writer();
+            table.incarnations.iter().filter(its).map(|incarnation| incarnation.number).collect()
+        };
+        let numbers: Vec<u64> = self.tables.values().flat_map(of_writer).collect();
+        numbers.into_iter().for_each(|number| self.end_incarnation(number, died, post));
+    }
+
+    fn end_incarnation(&mut self, number: u64, died: bool, post: &mut dyn Post) {
+        let Some(key) = self.incarnations.get(&number).cloned() else { return };
+        let (Some(table), Some(zone)) = (self.tables.get_mut(&key), self.zones.get(&key.0)) else { return };
+        let Some(index) = table.incarnations.iter().position(|other| other.number == number) else { return };
+        let incarnation = &mut table.incarnations[index];
+        let mut end = 0;
+        if let State::Open(fd) = &incarnation.state {
+            let version = zone.segments.version(incarnation.row);
+            let first = table_first(fd.as_fd(), &table.schema).unwrap_or(0);
+            // Its first commit may not have come to be.
+            if first != 0 && first <= version {
+                end = version;
+            }
+            let fd = fd.clone();
+            incarnation.state = State::Ended { fd, end };
+        }
+        tracing::info!(zone = zone.name, table = table.name, died, "table has lost its writer");
+        for (&reader, TableReader { owner, .. }) in table.readers.iter().filter(|(_, reader)| reader.connected) {
+            post.post(owner.client, 0, Tell::TableEnded { reader, incarnation: number, end, died }, Vec::new());
+        }
+        let size = table.schema.segment_size();
+        let gone: Vec<u64> = match end {
+            0 => vec![number],
+            // What was before it is in it.
+            _ => table.incarnations.iter().map(|other| other.number).filter(|&other| other < number).collect(),
+        };
+        table.incarnations.retain(|other| !gone.contains(&other.number));
+        for number in gone {
+            self.incarnations.remove(&number);
+            self.ledger.release(size);
+        }
+    }
+
+    /// An incarnation is not to be: its memory could not be made, or shared.
+    fn drop_incarnation(&mut self, number: u64) {
+        let Some(key) = self.incarnations.remove(&number) else { return };
+        let Some(table) = self.tables.get_mut(&key) else { return };
+        table.incarnations.retain(|other| other.number != number);
+        self.ledger.release(table.schema.segment_size());
+        self.settle_table(&key);
+    }
+
+    /// Lets a table go that never had anything in it, and has no reader.
+    fn settle_table(&mut self, key: &(u64, String)) {
+        let is_left = |table: &Table| table.incarnations.is_empty() && table.readers.is_empty();
+        if self.tables.get(key).is_some_and(is_left)
+            && let Some(table) = self.tables.remove(key)
+        {
+            self.ledger.release(table.declared);
+        }
+    }
+
+    /// A zone is gone, and its tables with it.
+    pub(super) fn drop_tables(&mut self, zone: u64) {
+        let keys: Vec<_> = self.tables.keys().filter(|(of, _)| *of == zone).cloned().collect();
+        for table in keys.iter().filter_map(|key| self.tables.remove(key)) {
+            for incarnation in &table.incarnations {
+                self.incarnations.remove(&incarnation.number);
+                self.ledger.release(table.schema.segment_size());
+            }
+            self.ledger.release(table.declared);
+        }
+    }
+
+    /// Whether a zone has readers of tables.
+    pub(super) fn has_table_readers(&self, zone: u64) -> bool {
+        self.tables.values().any(|table| table.zone == zone && !table.readers.is_empty())
+    }
+
+    /// Descriptors that are held for tables.
+    pub(super) fn table_fds(&self) -> usize {
+        self.tables.values().map(|table| 1 + table.incarnations.len()).sum()
+    }
+
+    // ---- readers ----
+
+    /// Gives a table to a reader.
+    pub(super) fn read_table(
+        &mut self,
+        owner: Owner,
+        id: u32,
+        (zone_name, name, wait): (String, String, bool),
+        post: &mut dyn Post,
+    ) -> Result<()> {
+        check_name("zone", &zone_name).map_err(invalid)?;
+        check_name("table", &name).map_err(invalid)?;
+        let client = owner.client;
+        let found = self.zone_names.get(&zone_name).map(|&zone| (zone, name.clone()));
+        let has_some = |key: &(u64, String)| {
+            self.tables.get(key).is_some_and(|table| table.incarnations.iter().any(|one| one.shared().is_some()))
+        };
+        let Some(key) = found.filter(has_some) else {
+            if !wait {
+                let text = format!("table `{name}` of zone `{zone_name}`: expected it to exist, found none; start its writer first, or wait for it");
+                return Err(refused(Code::Unknown, text));
+            }
+            let pending = self.table_waits.iter().filter(|wait| wait.owner.client == client).count();
+            check_room("pending waits of this connection", pending, 1, self.limits.waits)?;
+            self.table_waits.push(TableWait { owner, id, zone: zone_name, table: name });
+            return Ok(());
+        };
+        let number = self.next_number();
+        let readers = self.tables.values().filter(|table| table.zone == key.0).map(|table| table.readers.len()).sum();
+        check_room("readers of tables of the zone", readers, 1, self.limits.readers)?;
+        let zone = self.zones.get(&key.0).ok_or_else(lost)?;
+        let table = self.tables.get_mut(&key).ok_or_else(lost)?;
+        table.readers.insert(number, TableReader { owner, connected: true });
+        let told = Tell::TableShown { reader: number, geometry: zone.geometry };
+        post.post(client, id, told, vec![zone.segments.read_only(), Fd::ReadOnly(table.declaration.clone())]);
+        for incarnation in &table.incarnations {
+            if let Some((fd, end)) = incarnation.shared() {
+                post.answer(client, id, incarnation.told(number, end), vec![Fd::ReadOnly(fd)]);
+            }
+        }
+        post.answer(client, id, Tell::TableReady { reader: number }, Vec::new());
+        self.owned_by(client).table_readers.insert(number, key);
+        Ok(())
+    }
+
+    /// A connection does not wait any more.
+    pub(super) fn cancel_table_wait(&mut self, client: u64, id: u32) {
+        self.table_waits.retain(|wait| wait.owner.client != client || wait.id != id);
+    }
+
+    /// A connection waits for no table any more.
+    pub(super) fn forget_table_waits(&mut self, client: u64) {
+        self.table_waits.retain(|wait| wait.owner.client != client);
+    }
+
+    /// A table's reader leaves by its own word.
+    pub(super) fn close_table_reader(&mut self, owner: Owner, number: u64) -> Result<()> {
+        let owned = self.owned.get(&owner.client).and_then(|owned| owned.table_readers.get(&number).cloned());
+        let key = owned.ok_or_else(|| unknown("table's reader", number))?;
+        self.disown(owner.client, number);
+        self.drop_table_reader(&key, number);
+        Ok(())
+    }
+
+    /// A table's reader is gone.
+    pub(super) fn drop_table_reader(&mut self, key: &(u64, String), number: u64) {
+        if let Some(table) = self.tables.get_mut(key) {
+            table.readers.remove(&number);
+        }
+        self.settle_table(key);
+        self.settle_zone(key.0);
+    }
+
+    /// A table's reader can be told nothing any more.
+    pub(super) fn disconnect_table_reader(&mut self, key: &(u64, String), number: u64) {
+        if let Some(reader) = self.tables.get_mut(key).and_then(|table| table.readers.get_mut(&number)) {
+            reader.connected = false;
+        }
+    }
+
+    /// Tells which tables there are.
+    pub(super) fn list_tables(&self, owner: Owner, id: u32, zone: &str, post: &mut dyn Post) {
+        for table in self.tables.values() {
+            let Some(of) = self.zones.get(&table.zone).filter(|of| zone.is_empty() || of.name == zone) else { continue };
+            let writer = table.incarnations.iter().find(|one| matches!(one.state, State::Open(_)));
+            let info = TableInfo {
+                zone: of.name.clone(),
+                name: table.name.clone(),
+                items: table.schema.items(),
+                bytes: table.schema.segment_size(),
+                writer: writer.map(|one| one.writer_name.clone()).unwrap_or_default(),
+                pid: writer.map_or(0, |one| one.owner.pid),
+                fence: table.fence,
+                readers: table.readers.len() as u32,
+            };
+            post.answer(owner.client, id, Tell::TableListed { table: Some(info), last: false }, Vec::new());
+        }
+        post.answer(owner.client, id, Tell::TableListed { table: None, last: true }, Vec::new());
+    }
+}

@@ -81,6 +81,9 @@ pub enum Error {
         /// Bytes that fit.
         limit: u64,
     },
+    /// Outcome: the writer of a table was faster than this reader at every try.
+    #[error("the table's writer was faster at every try: try again, or read the table as of an era")]
+    Overtaken,
     /// The handle was made before a `fork` and used in the child, which shares none of its memory.
     #[error("this handle belongs to the process before the fork: connect anew in the child")]
     Forked,
@@ -312,6 +315,8 @@ codes! {
     Evicted = 25, "evicted by a writer that was held up for too long";
     /// The open era can not fit into a lane.
     EraTooLarge = 26, "the open era does not fit into the lane";
+    /// A table's writer was faster than its reader at every try.
+    Overtaken = 27, "the table's writer was faster at every try";
 }
 
 impl Code {
@@ -337,6 +342,7 @@ impl Error {
             Error::ErasLost { .. } => Code::ErasLost,
             Error::Evicted(_) => Code::Evicted,
             Error::EraTooLarge { .. } => Code::EraTooLarge,
+            Error::Overtaken => Code::Overtaken,
             Error::Forked => Code::Forked,
             Error::TooLarge { .. } => Code::TooLarge,
             Error::Invalid(_) => Code::Invalid,

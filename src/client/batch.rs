@@ -1,10 +1,11 @@
 //! Messages of several lanes that one commit makes visible.
 
 use super::loan::Loan;
-use super::payload::{Payload, bytes_of};
+use super::payload::{Described, Payload, bytes_of};
+use super::table::Item;
 use super::writer::{Lane, Writer};
 use crate::error::{Error, Result};
-use bytemuck::NoUninit;
+use bytemuck::{CheckedBitPattern, NoUninit};
 
 /// A batch of one writer, over any of its lanes. [`Batch::commit`] makes all of it visible at once, to live readers too, and puts
 /// it into one era. Dropping it rolls it back: nobody ever saw anything of it.
@@ -56,6 +57,33 @@ impl<'w> Batch<'w> {
     {
         let len = count.saturating_mul(size_of::<T>());
         Loan::of_batch(self.writer, lane.key(), len)
+    }
+
+    /// Sets an item of a table.
+    ///
+    /// # Errors
+    /// As [`Writer::set`]; the batch stays as it was.
+    pub fn set<P: Payload + ?Sized>(&mut self, item: Item<P>, value: &P) -> Result<()>
+    where
+        P::Item: NoUninit,
+    {
+        self.writer.set_in_batch(item.spot(), bytes_of(value))
+    }
+
+    /// Sets an item of any type to bytes.
+    ///
+    /// # Errors
+    /// As [`Writer::set_raw`]; the batch stays as it was.
+    pub fn set_raw(&mut self, item: Item<[u8]>, bytes: &[u8]) -> Result<()> {
+        self.writer.set_in_batch(item.spot(), bytes)
+    }
+
+    /// The value of an item as the batch has it; see [`Writer::get`].
+    ///
+    /// # Errors
+    /// As [`Writer::get`].
+    pub fn get<T: Described + CheckedBitPattern>(&self, item: Item<T>) -> Result<T> {
+        self.writer.get(item)
     }
 
     /// Makes all of it visible at once.

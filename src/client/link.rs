@@ -8,7 +8,7 @@ use super::relay::Relay;
 use crate::error::{Code, Error, Result};
 use crate::os::fork::Epoch;
 use crate::os::socket::{Conn, MAX_PACKET};
-use crate::wire::{Ask, Presence, Reply, Request, Tell, ZoneInfo};
+use crate::wire::{Ask, Presence, Reply, Request, TableInfo, Tell, ZoneInfo};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -189,6 +189,26 @@ impl Link {
         listed.map(|()| zones)
     }
 
+    /// The tables of a zone; of all, if the name is empty.
+    pub(crate) fn list_tables(&self, zone: &str) -> Result<Vec<TableInfo>> {
+        let id = self.send(Ask::ListTables { zone: zone.to_owned() })?;
+        let mut tables = Vec::new();
+        let listed = loop {
+            match self.next_reply(id, PATIENCE) {
+                Ok((Tell::TableListed { table, last }, _)) => {
+                    tables.extend(table);
+                    if last {
+                        break Ok(tables);
+                    }
+                }
+                Ok((other, _)) => break Err(unexpected("TableListed", &other)),
+                Err(error) => break Err(error),
+            }
+        };
+        self.forget(id);
+        listed
+    }
+
     /// The next presence event.
     pub(crate) fn next_presence(&self, timeout: Duration) -> Result<Presence> {
         self.wait(timeout, |state| state.presence.pop_front())
@@ -314,7 +334,10 @@ impl State {
             return Ok(true);
         }
         match tell {
-            Tell::LaneAdded { reader, .. } | Tell::LaneEnded { reader, .. } => {
+            Tell::LaneAdded { reader, .. }
+            | Tell::LaneEnded { reader, .. }
+            | Tell::TableAdded { reader, .. }
+            | Tell::TableEnded { reader, .. } => {
                 let inbox = self.readers.entry(reader).or_default();
                 inbox.push_back((tell, fds));
                 if inbox.len() > MOST_UNREAD {

@@ -59,6 +59,11 @@ impl<'r> Message<'r> {
         self.taken.sequence
     }
 
+    /// The commit that published it.
+    pub(crate) fn version(&self) -> u64 {
+        self.taken.frame.version
+    }
+
     /// The era that it is in. For a live reader: `None` until that era is sealed, and again when the zone has forgotten it.
     pub fn era(&self) -> Option<u64> {
         self.reader.era_of(&self.taken)

@@ -19,6 +19,7 @@ mod reactions;
 mod reader;
 mod relay;
 mod stats;
+mod table;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod waiting;
@@ -37,12 +38,13 @@ pub use message::{Message, Origin};
 pub use payload::{Described, Payload, field};
 pub use reader::{Live, Reader, ReaderBuilder, Start};
 pub use stats::{LaneStats, ReaderStats, Stats, WriterStats, ZoneStats};
+pub use table::{Change, Changes, Item, OnChange, Seen, TableReader, TableWatch, TableWatchBuilder, View};
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 pub use waiting::{Sleeps, Wait};
 pub use waitset::WaitSet;
 pub use watch::Watch;
-pub use writer::{HaltMode, HeldUpBy, Lane, LaneBuilder, Writer};
+pub use writer::{HaltMode, HeldUpBy, Lane, LaneBuilder, Table, TableBuilder, Writer};
 pub use zone::Zone;
 
 #[cfg(feature = "capi")]

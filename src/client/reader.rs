@@ -63,6 +63,8 @@ pub struct Reader {
     fence: bell::Fence,
     /// Bells' bits: the channels that we sleep for.
     mask: u32,
+    /// Bells' bits to sleep for in place of those; 0: none.
+    sleep_bits: u32,
     /// Sorted by channel and row: the order inside an era.
     lanes: Vec<LaneIn>,
     /// The roster at the last take-in, or [`NEVER_LOOKED`].
@@ -404,6 +406,11 @@ impl Reader {
         {
             self.remove(index);
         }
+    }
+
+    /// Whether it takes whole eras.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced
     }
 
     pub(crate) fn lane_info(&self, taken: &Taken) -> &LaneInfo {

@@ -3,9 +3,11 @@
 mod commit;
 mod edges;
 mod room;
+mod tables;
 
 pub use edges::HaltMode;
 pub use room::HeldUpBy;
+pub use tables::{Table, TableBuilder};
 
 use super::batch::Batch;
 use super::driver::Driver;
@@ -22,6 +24,7 @@ use crate::layout::{meeting, zone};
 use crate::os::fork::Epoch;
 use crate::os::mapping::{Access, LaneMap, MeetingMap, Shared, ZoneMap};
 use crate::ring::floor::Floor;
+use crate::ring::item::Keeper;
 use crate::ring::lane;
 use crate::ring::sequencer::Races;
 use crate::ring::{bell, halt, order};
@@ -224,6 +227,11 @@ pub struct Writer {
     lanes: Vec<LaneOut>,
     /// Lanes with frames of the open batch.
     touched: Vec<u32>,
+    /// Tables, given-up ones included.
+    tables: Vec<tables::TableOut>,
+    /// Tables with items of the open batch.
+    touched_tables: Vec<u32>,
+    keeper: Keeper,
     room_timeout: Duration,
     room_wait: Wait,
     /// The hints to finish that this writer has heeded, and whether it has told of the last.
@@ -287,6 +295,9 @@ impl Writer {
             fence,
             lanes: Vec::new(),
             touched: Vec::new(),
+            tables: Vec::new(),
+            touched_tables: Vec::new(),
+            keeper: Keeper::new(row as usize),
             room_timeout: Duration::ZERO,
             room_wait: Wait::default(),
             early: zone_early,

@@ -5,12 +5,13 @@ use super::halt::{Halt, HaltParts};
 use super::link::{Link, take_fds, unexpected};
 use super::reader::ReaderBuilder;
 use super::stats::Stats;
+use super::table::TableReader;
 use super::waiting;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::layout::zone::Pace;
 use crate::os::mapping::{Access, MeetingMap, ZoneMap};
-use crate::wire::{Ask, Tell, ZoneOptions};
+use crate::wire::{Ask, TableInfo, Tell, ZoneOptions};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,6 +242,30 @@ impl Zone {
     /// A bad name; options that differ from the zone's; no free row; no broker.
     pub fn writer(&self, name: &str) -> Result<Writer> {
         Writer::open(self, name)
+    }
+
+    /// Opens a table for reading.
+    ///
+    /// # Errors
+    /// There is none of that name; quotas; no broker.
+    pub fn table(&self, name: &str) -> Result<TableReader> {
+        TableReader::open(self, name, None)
+    }
+
+    /// Opens a table for reading, once it is there.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; quotas; no broker.
+    pub fn wait_table(&self, name: &str, timeout: Duration) -> Result<TableReader> {
+        TableReader::open(self, name, Some(timeout))
+    }
+
+    /// The zone's tables.
+    ///
+    /// # Errors
+    /// No broker.
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        self.link.list_tables(&self.name)
     }
 
     /// Describes a reader; `name` is for people.

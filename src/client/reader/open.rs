@@ -182,6 +182,7 @@ impl Reader {
             synced,
             fence,
             mask: 0,
+            sleep_bits: 0,
             lanes: Vec::new(),
             waiting: VecDeque::new(),
             turn: 0,

@@ -227,8 +227,17 @@ impl Reader {
         has_gone_on(&self.bells.live.0, announced.live) || has_gone_on(&self.bells.synced.0, announced.synced)
     }
 
+    /// Sleeps for these bits, which its writers ring with, too, in place of those of its channels.
+    pub(crate) fn set_sleep_bits(&mut self, bits: u32) {
+        self.sleep_bits = bits;
+    }
+
     /// The bits to sleep on: with no lane yet, any.
     pub(super) fn sleep_mask(&self) -> u32 {
-        if self.mask == 0 { u32::MAX } else { self.mask }
+        match (self.sleep_bits, self.mask) {
+            (0, 0) => u32::MAX,
+            (0, mask) => mask,
+            (bits, _) => bits,
+        }
     }
 }

@@ -54,6 +54,11 @@ impl Left {
         (self.commits == 0) | (self.bytes <= 0)
     }
 
+    /// Takes bytes of an open batch off.
+    pub(super) fn note(&mut self, len: usize) {
+        self.bytes = self.bytes.wrapping_sub(len as i64);
+    }
+
     /// Books what was taken since the last time; commits and bytes since the last edge by policy.
     fn book(&mut self) -> (u64, u64) {
         self.since.0 += self.given.0.wrapping_sub(self.commits);
@@ -87,7 +92,7 @@ impl Writer {
     /// Room for a single message.
     #[inline(always)]
     pub(crate) fn claim_single(&mut self, key: Key, len: usize) -> Result<Claim> {
-        if !self.touched.is_empty() {
+        if self.gate == 0 {
             return Err(batch_open());
         }
         self.claim(key, len)
@@ -220,18 +225,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds a message to the open batch.
-    pub(crate) fn push(&mut self, key: Key, claim: Claim) {
-        if self.touched.is_empty() {
+    /// Something is going to be in the open batch.
+    #[inline(always)]
+    pub(super) fn begin_batch(&mut self) {
+        if self.gate != 0 {
             self.gate = 0;
             sequencer::open_batch(&self.own, self.version + 1);
         }
+    }
+
+    /// Adds a message to the open batch.
+    pub(crate) fn push(&mut self, key: Key, claim: Claim) {
+        self.begin_batch();
         let lane = &mut self.lanes[key.index as usize];
         if !lane.ring.is_pending() {
             self.touched.push(key.index);
         }
         lane.ring.push(lane.map.view(), claim, self.version + 1);
-        self.left.bytes = self.left.bytes.wrapping_sub(i64::from(claim.payload_len()));
+        self.left.note(claim.payload_len() as usize);
     }
 
     /// Commits the open batch; returns how many lanes it was over.
@@ -239,6 +250,11 @@ impl Writer {
     /// # Errors
     /// As [`Writer::begin_commit`]: the batch is rolled back then.
     pub(crate) fn commit_batch(&mut self) -> Result<usize> {
+        let mut bits = 0;
+        let has_changes = !self.touched_tables.is_empty();
+        if has_changes {
+            bits = self.push_changes().inspect_err(|_| self.roll_back())?;
+        }
         let lanes = self.touched.len();
         if lanes == 0 {
             return Ok(0);
@@ -248,10 +264,10 @@ impl Writer {
             return Err(error);
         }
         let version = self.version + 1;
-        let mut mask = bell::Mask::of(0);
+        let mut mask = bell::Mask::of(bits);
         for &index in &self.touched {
             let lane = &mut self.lanes[index as usize];
-            lane.ring.show_batch(lane.map.view(), lanes > 1);
+            lane.ring.show_batch(lane.map.view(), lanes > 1 || has_changes);
             mask = mask.and(lane.mask);
         }
         self.own.version.store(version, order::COMMIT.get());
@@ -261,6 +277,9 @@ impl Writer {
         for index in self.touched.drain(..) {
             let lane = &mut self.lanes[index as usize];
             lane.ring.committed(lane.map.view(), version);
+        }
+        if has_changes {
+            self.forget_changes();
         }
         halt::leave(&self.own);
         if bell::ring(&self.bells.live.0, mask, self.fence, waiting::wake) {
@@ -274,10 +293,11 @@ impl Writer {
 
     /// Forgets the open batch.
     pub(crate) fn roll_back(&mut self) {
-        self.gate = self.tag;
-        if !self.touched.is_empty() {
+        if self.gate == 0 {
             sequencer::close_batch(&self.own);
         }
+        self.gate = self.tag;
+        self.take_changes_back();
         for index in self.touched.drain(..) {
             self.lanes[index as usize].ring.roll_back();
         }

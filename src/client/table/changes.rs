@@ -1,0 +1,646 @@
+//! Being told which items of a table have changed.
+
+use super::{Change, Finder, Seen, TableReader, changes_channel};
+use crate::client::reader::Reader;
+use crate::client::waiting::{Sleeps, Wait};
+use crate::client::zone::Zone;
+use crate::error::{Error, Result};
+use crate::wire::Schema;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long the thread of a callback sleeps at most before it looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Describes a watch; from [`TableReader::watch`]. Without any items: all of them.
+#[derive(Debug)]
+#[must_use = "nothing happens before `open`"]
+pub struct TableWatchBuilder {
+    zone: Zone,
+    table: String,
+    name: String,
+    schema: Arc<Schema>,
+    wanted: Vec<Range<u32>>,
+    every: Duration,
+    synced: bool,
+    wait: Wait,
+    failed: Option<Error>,
+}
+
+impl TableWatchBuilder {
+    pub(crate) fn new(zone: Zone, table: &str, name: &str, schema: Arc<Schema>) -> Self {
+        TableWatchBuilder {
+            zone,
+            table: table.to_owned(),
+            name: name.to_owned(),
+            schema,
+            wanted: Vec::new(),
+            every: Duration::ZERO,
+            synced: false,
+            wait: Wait::default(),
+            failed: None,
+        }
+    }
+
+    /// Watches the item of this index.
+    pub fn index(self, index: u32) -> Self {
+        self.range(index..index.saturating_add(1))
+    }
+
+    /// Watches the items of these indices.
+    pub fn range(mut self, indices: Range<u32>) -> Self {
+        let items = self.schema.items();
+        if indices.is_empty() || indices.end > items {
+            let text = format!(
+                "watch of table `{}`: expected indices from 0 to {}, found {indices:?}; ask for items it has",
+                self.table,
+                items - 1
+            );
+            self.failed.get_or_insert(Error::Invalid(text));
+        }
+        self.wanted.push(indices);
+        self
+    }
+
+    /// Watches the items of this name.
+    pub fn item(mut self, name: &str) -> Self {
+        let finder = Finder { schema: &self.schema, name: &self.table, tag: 0, table: 0 };
+        match finder.named(name, 0) {
+            Ok((spot, group)) => {
+                let range = spot.index..spot.index + group.run.count;
+                self.wanted.push(range);
+            }
+            Err(error) => drop(self.failed.get_or_insert(error)),
+        }
+        self
+    }
+
+    /// At most one notification in so long. Changes between are told together when the time has come: the last one is never lost.
+    pub fn every(mut self, time: Duration) -> Self {
+        self.every = time;
+        self
+    }
+
+    /// Told at edges, of what the era has changed. Without this: at commits.
+    pub fn synced(mut self) -> Self {
+        self.synced = true;
+        self
+    }
+
+    /// How to wait; as for a reader.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Begins. What is changed after this returns is told.
+    ///
+    /// # Errors
+    /// An item that the table does not have; as for opening a reader.
+    pub fn open(self) -> Result<TableWatch> {
+        TableWatch::open(self)
+    }
+}
+
+/// Items that have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Their indices, in order.
+    pub items: Vec<u32>,
+    /// The last era that changed one; `None`: told at commits.
+    pub era: Option<u64>,
+}
+
+/// Waits until certain items of a table have changed; from [`TableReader::watch`]. Send, not Sync.
+///
+/// Changes are coalesced: what has changed between two looks is told once, with the indices of all items concerned. A commit that sets an item to the
+/// value that it has counts as a change.
+///
+/// ```
+/// # fn main() -> syncline::Result<()> {
+/// use std::time::Duration;
+/// let bus = syncline::Bus::embedded()?;
+/// let zone = bus.zone("plant");
+/// let mut writer = zone.writer("controller")?;
+/// let table = writer.table("state").items::<f64>("level", 4).open()?;
+/// let level = writer.item_of::<f64>(table, "level", 2)?;
+///
+/// let mut watch = zone.table("state")?.watch("alarm").index(2).open()?;
+/// writer.set(level, &0.75)?;
+/// assert_eq!(watch.next(Duration::from_secs(1))?.items, [2]);
+/// assert_eq!(watch.try_next()?, None);
+/// # Ok(())
+/// # }
+/// ```
+pub struct TableWatch {
+    reader: Reader,
+    table: TableReader,
+    wanted: Wanted,
+    /// What has changed and was not told yet; a bit for each item.
+    pending: Bits,
+    era: Option<u64>,
+    /// Up to here everything was looked at.
+    seen: Option<Seen>,
+    every: Duration,
+    /// When something may be told again.
+    due: Option<Instant>,
+    buffer: Vec<u8>,
+    pollable: Option<Timed>,
+    ignored: u64,
+}
+
+/// A set of items.
+#[derive(Debug)]
+struct Bits {
+    words: Vec<u64>,
+    any: bool,
+}
+
+/// Which items are watched.
+#[derive(Debug)]
+enum Wanted {
+    All(u32),
+    These(Bits),
+}
+
+impl Bits {
+    fn new(items: u32) -> Bits {
+        Bits { words: vec![0; items.div_ceil(64) as usize], any: false }
+    }
+
+    fn has(&self, index: u32) -> bool {
+        self.words.get(index as usize / 64).is_some_and(|word| word >> (index % 64) & 1 != 0)
+    }
+
+    fn add(&mut self, index: u32) {
+        if let Some(word) = self.words.get_mut(index as usize / 64) {
+            *word |= 1 << (index % 64);
+            self.any = true;
+        }
+    }
+
+    /// All of them, in order; none are left.
+    fn take(&mut self) -> Vec<u32> {
+        let mut taken = Vec::new();
+        for (n, word) in self.words.iter_mut().enumerate() {
+            while *word != 0 {
+                taken.push(n as u32 * 64 + word.trailing_zeros());
+                *word &= *word - 1;
+            }
+        }
+        self.any = false;
+        taken
+    }
+}
+
+impl Wanted {
+    fn has(&self, index: u32) -> bool {
+        match self {
+            Wanted::All(items) => index < *items,
+            Wanted::These(bits) => bits.has(index),
+        }
+    }
+}
+
+/// What came of looking at what was published.
+enum Looked {
+    /// A commit, of this row, that changed something; and whether that was told.
+    Commit,
+    /// Something was overwritten before it was looked at.
+    Lost,
+    Nothing,
+}
+
+impl TableWatch {
+    fn open(builder: TableWatchBuilder) -> Result<TableWatch> {
+        let TableWatchBuilder { zone, table, name, schema, wanted, every, synced, wait, failed } = builder;
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
+        let reader = zone.reader(&name).channel::<[Change]>(&changes_channel(&table)).wait(wait);
+        let reader = if synced { reader.synced() } else { reader };
+        let mut watch = TableWatch {
+            // First: what comes after the mark is on its way to this reader.
+            reader: reader.open()?,
+            table: zone.table(&table)?,
+            wanted: match wanted.is_empty() {
+                true => Wanted::All(schema.items()),
+                false => {
+                    let mut bits = Bits::new(schema.items());
+                    wanted.into_iter().flatten().for_each(|index| bits.add(index));
+                    Wanted::These(bits)
+                }
+            },
+            pending: Bits::new(schema.items()),
+            era: None,
+            seen: None,
+            every,
+            due: None,
+            buffer: Vec::new(),
+            pollable: None,
+            ignored: 0,
+        };
+        watch.seen = watch.mark()?;
+        watch.set_sleep_bits();
+        Ok(watch)
+    }
+
+    /// Sleeps for the bits of the items watched, if these are few.
+    fn set_sleep_bits(&mut self) {
+        if let Wanted::These(bits) = &self.wanted {
+            let mut mask = 0;
+            for index in (0..self.table.len()).filter(|&index| bits.has(index)) {
+                mask |= crate::ring::bell::bit(u64::from(index));
+                if mask == u32::MAX {
+                    break;
+                }
+            }
+            self.reader.set_sleep_bits(mask);
+        }
+    }
+
+    /// How far the table is now.
+    fn mark(&mut self) -> Result<Option<Seen>> {
+        let view = if self.reader.is_synced() { self.table.current() } else { self.table.latest() };
+        match view {
+            Ok(view) => Ok(Some(view.seen())),
+            Err(Error::Gone { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The table, to read what has changed.
+    pub fn table(&mut self) -> &mut TableReader {
+        &mut self.table
+    }
+
+    /// How often a commit was looked at that changed nothing of what is watched.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// How the waits went.
+    pub fn sleeps(&self) -> Sleeps {
+        self.reader.sleeps()
+    }
+
+    /// What has changed, if there is something to be told now.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`] if the writer was faster than this could look, again and again: nothing is lost, try again. As for a reader.
+    pub fn try_next(&mut self) -> Result<Option<Changes>> {
+        while !matches!(self.look(None)?, Looked::Nothing) {}
+        let told = self.take_due();
+        self.set_timer()?;
+        Ok(told)
+    }
+
+    /// Waits until something has changed.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; else as [`TableWatch::try_next`].
+    pub fn next(&mut self, timeout: Duration) -> Result<Changes> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            while !matches!(self.look(None)?, Looked::Nothing) {}
+            if let Some(told) = self.take_due() {
+                return Ok(told);
+            }
+            let now = Instant::now();
+            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+            if left.is_zero() {
+                return Err(Error::Timeout);
+            }
+            match self.due {
+                // Until then nothing is told, whatever comes.
+                Some(due) if self.pending.any => std::thread::sleep(due.saturating_duration_since(now).min(left)),
+                _ => drop(self.look(Some(left))?),
+            }
+        }
+    }
+
+    fn take_due(&mut self) -> Option<Changes> {
+        if !self.pending.any {
+            return None;
+        }
+        if !self.every.is_zero() {
+            let now = Instant::now();
+            if self.due.is_some_and(|due| due > now) {
+                return None;
+            }
+            self.due = Some(now + self.every);
+        }
+        Some(Changes { items: self.pending.take(), era: self.era.take() })
+    }
+
+    /// Takes the next commit in, or the next era; waits for it, if so long is given.
+    fn look(&mut self, wait: Option<Duration>) -> Result<Looked> {
+        let looked = match self.reader.is_synced() {
+            true => self.look_synced(wait),
+            false => self.look_live(wait),
+        };
+        match looked {
+            Ok(Looked::Lost) | Err(Error::Lagged(_) | Error::ErasLost { .. }) => {
+                self.compare()?;
+                Ok(Looked::Lost)
+            }
+            // All that this owner had changed was looked at. The next one goes on.
+            Err(Error::Closed(_)) => {
+                self.compare()?;
+                Ok(Looked::Commit)
+            }
+            Err(Error::Timeout) => Ok(Looked::Nothing),
+            other => other,
+        }
+    }
+
+    fn look_live(&mut self, wait: Option<Duration>) -> Result<Looked> {
+        let (row, version) = {
+            let message = match wait {
+                Some(wait) => self.reader.recv(wait)?,
+                None => match self.reader.try_recv()? {
+                    Some(message) => message,
+                    None => return Ok(Looked::Nothing),
+                },
+            };
+            message.copy_to(&mut self.buffer)?;
+            (message.origin().writer, message.version())
+        };
+        Ok(self.heed(row, version, None))
+    }
+
+    fn look_synced(&mut self, wait: Option<Duration>) -> Result<Looked> {
+        let era = match wait {
+            Some(wait) => Some(self.reader.next_era(wait)?),
+            None => self.reader.try_era()?,
+        };
+        let Some(mut era) = era else { return Ok(Looked::Nothing) };
+        let number = era.number();
+        let mut looked = Looked::Commit;
+        while let Some(message) = era.next()? {
+            let mut bytes = std::mem::take(&mut self.buffer);
+            message.copy_to(&mut bytes)?;
+            let (row, version) = (message.origin().writer, message.version());
+            drop(message);
+            let heeded = heed(&bytes, &self.wanted, &mut self.pending, &self.table, &mut self.seen, (row, version));
+            self.buffer = bytes;
+            self.ignored += u64::from(matches!(heeded, Heeded::Ignored));
+            if matches!(heeded, Heeded::Told) {
+                self.era = Some(number);
+            }
+            if matches!(heeded, Heeded::Anything) {
+                looked = Looked::Lost;
+            }
+        }
+        Ok(looked)
+    }
+
+    fn heed(&mut self, row: u32, version: u64, era: Option<u64>) -> Looked {
+        let bytes = std::mem::take(&mut self.buffer);
+        let heeded = heed(&bytes, &self.wanted, &mut self.pending, &self.table, &mut self.seen, (row, version));
+        self.buffer = bytes;
+        match heeded {
+            Heeded::Anything => return Looked::Lost,
+            Heeded::Ignored => self.ignored += 1,
+            Heeded::Told => self.era = era,
+            Heeded::Known => {}
+        }
+        Looked::Commit
+    }
+
+    /// Finds out by comparison what has changed since everything was looked at.
+    #[cold]
+    fn compare(&mut self) -> Result<()> {
+        let now = self.mark()?;
+        let (Some(now), synced) = (now, self.reader.is_synced()) else { return Ok(()) };
+        for index in (0..self.table.len()).filter(|&index| self.wanted.has(index)) {
+            let spot = self.table.finder().at(index)?.0;
+            let mut tries = 0;
+            let changed = loop {
+                // Each item by a view of its own: a writer at full speed passes any longer look.
+                let view = if synced { self.table.current()? } else { self.table.latest()? };
+                let Some(seen) = self.seen else { break true };
+                match view.spot_changed_since(spot, seen) {
+                    Err(Error::Overtaken | Error::Gone { .. }) if tries < 64 => tries += 1,
+                    other => break other?,
+                }
+            };
+            if changed {
+                self.pending.add(index);
+            }
+        }
+        if synced && self.pending.any {
+            self.era = Some(self.reader.generation()?);
+        }
+        self.seen = Some(now);
+        Ok(())
+    }
+
+    // ---- epoll ----
+
+    /// A descriptor that is readable when there may be something to be told, for `poll` and `epoll`; as [`Reader::pollable`]: it is cleared by
+    /// [`TableWatch::try_next`] saying that there is nothing. With [`TableWatchBuilder::every`], it is not readable before the time has come.
+    ///
+    /// # Errors
+    /// As for [`Reader::pollable`].
+    pub fn pollable(&mut self) -> Result<BorrowedFd<'_>> {
+        if self.every.is_zero() {
+            return self.reader.pollable();
+        }
+        if self.pollable.is_none() {
+            self.pollable = Some(Timed::new(self.reader.pollable()?)?);
+        }
+        match &self.pollable {
+            Some(timed) => Ok(timed.epoll.0.as_fd()),
+            None => Err(Error::Timeout),
+        }
+    }
+
+    /// Lets the descriptor be silent until the time has come.
+    fn set_timer(&mut self) -> Result<()> {
+        let Some(timed) = &mut self.pollable else { return Ok(()) };
+        let wait = match self.due {
+            Some(due) if self.pending.any => Some(due.saturating_duration_since(Instant::now())),
+            _ => None,
+        };
+        timed.set(self.reader.pollable()?, wait)
+    }
+
+    // ---- callback ----
+
+    /// Calls `told` whenever something has changed, on a thread of its own, until the handle is dropped.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// use std::sync::mpsc::channel;
+    /// # use std::time::Duration;
+    /// let bus = syncline::Bus::embedded()?;
+    /// let zone = bus.zone("plant");
+    /// let mut writer = zone.writer("controller")?;
+    /// let table = writer.table("state").item::<f64>("level").open()?;
+    /// let level = writer.item::<f64>(table, "level")?;
+    ///
+    /// let (sender, receiver) = channel();
+    /// let watch = zone.table("state")?.watch("alarm").item("level").open()?;
+    /// let on_change = watch.on_change(move |table, _changes| {
+    ///     let level = table.item::<f64>("level")?;
+    ///     let _ = sender.send(table.get(level)?);
+    ///     Ok(())
+    /// })?;
+    /// writer.set(level, &0.5)?;
+    /// assert_eq!(receiver.recv_timeout(Duration::from_secs(5)), Ok(0.5));
+    /// on_change.stop()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_change(
+        mut self,
+        mut told: impl FnMut(&mut TableReader, Changes) -> Result<()> + Send + 'static,
+    ) -> Result<OnChange> {
+        let ends = Arc::new(AtomicBool::new(false));
+        let is_over = ends.clone();
+        let run = move || {
+            while !is_over.load(Ordering::Relaxed) {
+                match self.next(LOOK) {
+                    Ok(changes) => told(&mut self.table, changes)?,
+                    Err(Error::Timeout | Error::Overtaken | Error::Early | Error::RolledBack) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        let thread = std::thread::Builder::new()
+            .name("syncline-change".to_owned())
+            .spawn(run)
+            .map_err(Error::io("starting a thread for a table's changes"))?;
+        Ok(OnChange { ends, thread: Some(thread) })
+    }
+}
+
+/// Keeps a callback; from [`TableWatch::on_change`]. When this is dropped, it is called no more.
+#[derive(Debug)]
+pub struct OnChange {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl OnChange {
+    /// Ends the calls; what ended them before, if something did.
+    ///
+    /// # Errors
+    /// What the callback said, or the watch.
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.ends.store(true, Ordering::Relaxed);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended,
+            // It has panicked, and said so.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for OnChange {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+/// What came of looking at one commit.
+enum Heeded {
+    /// Items that are watched.
+    Told,
+    /// Only others.
+    Ignored,
+    /// It was looked at before.
+    Known,
+    /// The commit does not say which.
+    Anything,
+}
+
+fn heed(
+    bytes: &[u8],
+    wanted: &Wanted,
+    pending: &mut Bits,
+    table: &TableReader,
+    seen: &mut Option<Seen>,
+    (row, version): (u32, u64),
+) -> Heeded {
+    let of_seen = seen.as_mut().filter(|seen| table.is_of(seen, row, version));
+    if of_seen.as_ref().is_some_and(|seen| version <= seen.version) {
+        return Heeded::Known;
+    }
+    let items = table.len();
+    let mut told = false;
+    for change in bytes.chunks_exact(size_of::<Change>()) {
+        let Change { first, count } = bytemuck::pod_read_unaligned(change);
+        let end = u64::from(first) + u64::from(count);
+        if end > items.into() {
+            return Heeded::Anything;
+        }
+        for index in (first..end as u32).filter(|&index| wanted.has(index)) {
+            pending.add(index);
+            told = true;
+        }
+    }
+    if let Some(seen) = of_seen {
+        seen.version = version;
+    }
+    if told { Heeded::Told } else { Heeded::Ignored }
+}
+
+/// A descriptor that is silent for a while.
+struct Timed {
+    epoll: Epoll,
+    timer: TimerFd,
+    /// Whether the timer runs, and the reader's descriptor is not looked at.
+    silent: bool,
+}
+
+impl Timed {
+    fn new(reader: BorrowedFd<'_>) -> Result<Timed> {
+        let failed = |errno: nix::errno::Errno| Error::io("making a descriptor for a table's changes")(errno.into());
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(failed)?;
+        epoll.add(reader, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(failed)?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, 1)).map_err(failed)?;
+        Ok(Timed { epoll, timer, silent: false })
+    }
+
+    fn set(&mut self, reader: BorrowedFd<'_>, wait: Option<Duration>) -> Result<()> {
+        let failed = |errno: nix::errno::Errno| Error::io("setting the time of a table's changes")(errno.into());
+        if self.silent != wait.is_some() {
+            let interest = if wait.is_some() { EpollFlags::empty() } else { EpollFlags::EPOLLIN };
+            self.epoll.modify(reader, &mut EpollEvent::new(interest, 0)).map_err(failed)?;
+            self.silent = wait.is_some();
+        }
+        match wait {
+            Some(wait) => {
+                let wait = TimeSpec::from_duration(wait.max(Duration::from_nanos(1)));
+                self.timer.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty()).map_err(failed)
+            }
+            None => self.timer.unset().map_err(failed),
+        }
+    }
+}
+
+impl std::fmt::Debug for TableWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableWatch").field("table", &self.table).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,736 @@
+//! Reading a table.
+
+use super::{Finder, Item, Spot, copy, next_tag};
+use crate::broker::MAX_DECLARATION;
+use crate::client::link::{Link, take_fds, unexpected};
+use crate::client::payload::{Described, Payload};
+use crate::client::zone::Zone;
+use crate::error::{Error, Result};
+use crate::layout::zone;
+use crate::os::fork::Epoch;
+use crate::os::mapping::{Access, Shared, TableMap, ZoneMap};
+use crate::os::memfd::Segment;
+use crate::ring::sequencer::{self, Cut};
+use crate::ring::{item, order};
+use crate::sync::AtomicU64;
+use crate::wire::{Ask, Group, Schema, Tell};
+use bytemuck::CheckedBitPattern;
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a reader looks again when the writer was faster.
+const TRIES: u32 = 64;
+/// How many incarnations a reader keeps: the present one, the one that PREV may need, and those that a mark may be of.
+const KEPT: usize = 4;
+/// The roster before anything was announced in the zone.
+const NEVER_LOOKED: u64 = 0;
+
+/// Reads a table. Send, not Sync: one thread at a time; open another for another thread, they share the memory.
+///
+/// It never writes to shared memory, holds nothing up, and makes no system call while the table keeps its writer. A table outlives its writers:
+/// the next one goes on from the last committed values, and readers follow by themselves.
+///
+/// ```
+/// # fn main() -> syncline::Result<()> {
+/// let bus = syncline::Bus::embedded()?;
+/// let zone = bus.zone("plant");
+/// let mut writer = zone.writer("controller")?;
+/// let table = writer.table("state").item::<f64>("level").items::<u32>("valve", 8).open()?;
+/// let level = writer.item::<f64>(table, "level")?;
+/// writer.set(level, &0.75)?;
+///
+/// let mut reader = zone.table("state")?;
+/// let level = reader.item::<f64>("level")?;
+/// assert_eq!(reader.get(level)?, 0.75);
+///
+/// // As of the last edge, and of the one before.
+/// let valve = reader.item_of::<u32>("valve", 3)?;
+/// let number = writer.edge()?;
+/// let era = reader.current()?;
+/// assert_eq!((era.era(), era.get(level)?, era.get(valve)?), (Some(number), 0.75, 0));
+/// # Ok(())
+/// # }
+/// ```
+pub struct TableReader {
+    epoch: Epoch,
+    link: Arc<Link>,
+    of: Zone,
+    name: String,
+    zone: ZoneMap,
+    header: Shared<zone::Header>,
+    id: u64,
+    tag: u32,
+    schema: Arc<Schema>,
+    /// By number; the last that is `begun` is the one to read live.
+    incarnations: Vec<Incarnation>,
+    /// The roster at the last take-in, or [`NEVER_LOOKED`].
+    roster: u64,
+    not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
+}
+
+/// What one writer of the table has left, or writes.
+struct Incarnation {
+    number: u64,
+    map: TableMap,
+    row: usize,
+    writer: Shared<zone::Row>,
+    inherited: u64,
+    writer_name: String,
+    writer_pid: u32,
+    /// The commit from which on it is to be read; 0: not known yet.
+    first: u64,
+    /// The last commit that counts, once it has one.
+    end: Option<u64>,
+}
+
+/// How far a reader had seen a table: from [`View::seen`], for [`View::changed_since`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub(super) incarnation: u64,
+    pub(super) version: u64,
+}
+
+impl TableReader {
+    pub(crate) fn open(zone: &Zone, name: &str, timeout: Option<Duration>) -> Result<TableReader> {
+        let link = zone.link().clone();
+        let ask = Ask::ReadTable { zone: zone.name().to_owned(), table: name.to_owned(), wait: timeout.is_some() };
+        let id = link.send(ask)?;
+        let opened = TableReader::join(zone, name, id, timeout);
+        link.forget(id);
+        if matches!(opened, Err(Error::Timeout)) {
+            link.tell(Ask::Cancel { id })?;
+        }
+        opened
+    }
+
+    fn join(of: &Zone, name: &str, id: u32, timeout: Option<Duration>) -> Result<TableReader> {
+        let link = of.link().clone();
+        let patience = Duration::from_secs(30);
+        let (told, fds) = link.next_reply(id, timeout.unwrap_or(patience))?;
+        let Tell::TableShown { reader: number, geometry } = told else { return Err(unexpected("TableShown", &told)) };
+        let [zone_fd, declaration] = take_fds(fds)?;
+        let zone =
+            ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadOnly).map_err(Error::io("mapping the zone segment"))?;
+        let mut reader = TableReader {
+            epoch: link.epoch(),
+            of: of.clone(),
+            name: name.to_owned(),
+            header: zone.header(),
+            zone,
+            id: number,
+            tag: next_tag(),
+            schema: Arc::new(declared(declaration)?),
+            incarnations: Vec::new(),
+            roster: NEVER_LOOKED,
+            not_sync: std::marker::PhantomData,
+            link,
+        };
+        loop {
+            match reader.link.next_reply(id, patience)? {
+                (Tell::TableReady { .. }, _) => return Ok(reader),
+                (told @ Tell::TableAdded { .. }, fds) => reader.hear(told, fds)?,
+                (other, _) => return Err(unexpected("TableAdded or TableReady", &other)),
+            }
+        }
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the table was declared to have.
+    pub fn groups(&self) -> &[Group] {
+        self.schema.groups()
+    }
+
+    /// How many items it has.
+    pub fn len(&self) -> u32 {
+        self.schema.items()
+    }
+
+    /// Whether it has none: a table always has some.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn finder(&self) -> Finder<'_> {
+        Finder { schema: &self.schema, name: &self.name, tag: self.tag, table: 0 }
+    }
+
+    /// The item of this name; the first, if several have it.
+    ///
+    /// # Errors
+    /// There is none, or it has another type.
+    pub fn item<P: Payload + ?Sized>(&self, name: &str) -> Result<Item<P>> {
+        self.item_of(name, 0)
+    }
+
+    /// The `n`-th item of those of this name, from 0.
+    ///
+    /// # Errors
+    /// There is none, or it has another type.
+    pub fn item_of<P: Payload + ?Sized>(&self, name: &str, n: u32) -> Result<Item<P>> {
+        let finder = self.finder();
+        finder.typed(finder.named(name, n)?)
+    }
+
+    /// The item of this index.
+    ///
+    /// # Errors
+    /// There is none, or it has another type.
+    pub fn item_at<P: Payload + ?Sized>(&self, index: u32) -> Result<Item<P>> {
+        let finder = self.finder();
+        finder.typed(finder.at(index)?)
+    }
+
+    /// The item of this index, of whatever type: it is read as bytes ([`TableReader::get_bytes`]).
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn any_item(&self, index: u32) -> Result<Item<[u8]>> {
+        Ok(Item::of(self.finder().at(index)?.0))
+    }
+
+    /// The newest value of an item.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`] if the writer was faster again and again; [`Error::BadValue`] for bits that are none of `T`'s values;
+    /// [`Error::Invalid`] for an item of another table; [`Error::Forked`].
+    #[inline]
+    pub fn get<T: Described + CheckedBitPattern>(&mut self, item: Item<T>) -> Result<T> {
+        let spot = item.spot();
+        let mut value = MaybeUninit::uninit();
+        self.read_live(spot, |words| value = read_bits::<T>(words))?;
+        checked(value)
+    }
+
+    /// The newest value of an item, as bytes.
+    ///
+    /// # Errors
+    /// As [`TableReader::get`].
+    pub fn get_bytes<P: Payload + ?Sized>(&mut self, item: Item<P>) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.get_to(item, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The newest value of an item, into `buffer`, over what was there; its capacity is used again.
+    ///
+    /// # Errors
+    /// As [`TableReader::get`].
+    pub fn get_to<P: Payload + ?Sized>(&mut self, item: Item<P>, buffer: &mut Vec<u8>) -> Result<()> {
+        let spot = item.spot();
+        self.read_live(spot, |words| copy(spot, words, buffer))
+    }
+
+    /// The newest value of an item of any number of `T`.
+    ///
+    /// # Errors
+    /// As [`TableReader::get`].
+    pub fn get_slice<T: Described + CheckedBitPattern>(&mut self, item: Item<[T]>) -> Result<Vec<T>> {
+        elements(&self.get_bytes(item)?)
+    }
+
+    #[inline(always)]
+    fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
+        self.check(spot)?;
+        for _ in 0..TRIES {
+            let (incarnation, bound) = self.newest()?;
+            let Some(item) = incarnation.map.item(spot.place) else { break };
+            if item::read_live(item, bound, &mut copy).is_some() {
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+        Err(Error::Overtaken)
+    }
+
+    #[inline(always)]
+    fn check(&self, spot: Spot) -> Result<()> {
+        if !self.epoch.is_current() {
+            return Err(Error::Forked);
+        }
+        if spot.tag != self.tag { Err(foreign()) } else { Ok(()) }
+    }
+
+    /// The incarnation to read live, and the last commit there.
+    #[inline(always)]
+    fn newest(&mut self) -> Result<(&Incarnation, u64)> {
+        let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
+        if roster != self.roster {
+            self.take_in(roster)?;
+        }
+        // By far the most frequent: the last one is in use.
+        if let Some(last) = self.incarnations.last()
+            && last.first != 0
+            && let Some(version) = last.version()
+        {
+            let last = self.incarnations.len() - 1;
+            return Ok((&self.incarnations[last], version));
+        }
+        self.find_newest()
+    }
+
+    #[cold]
+    fn find_newest(&mut self) -> Result<(&Incarnation, u64)> {
+        self.begin_those_begun();
+        for pass in 0..2 {
+            for index in (0..self.incarnations.len()).rev() {
+                let incarnation = &self.incarnations[index];
+                match incarnation.version() {
+                    Some(version) if incarnation.is_begun_at(version) => {
+                        return Ok((&self.incarnations[index], version));
+                    }
+                    Some(_) => {}
+                    // Its row has another owner: what its last commit was, the broker has said.
+                    None if pass == 0 => {
+                        self.take_in(self.roster)?;
+                        break;
+                    }
+                    None => return Err(Error::Corrupt(format!("table `{}`: a row has another writer, and this one no end", self.name))),
+                }
+            }
+        }
+        Err(self.nothing(0))
+    }
+
+    fn nothing(&self, era: u64) -> Error {
+        Error::Gone { era, oldest: None, generation: self.zone.view().generation() }
+    }
+
+    /// Notes from which commit on incarnations are to be read.
+    fn begin_those_begun(&mut self) {
+        for incarnation in &mut self.incarnations {
+            if incarnation.first == 0 {
+                let first = item::first(incarnation.map.header());
+                if first != 0 && incarnation.version().is_some_and(|version| first <= version) {
+                    incarnation.first = first;
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn take_in(&mut self, roster: u64) -> Result<()> {
+        let news = self.link.take_in(self.id)?;
+        self.take_news(news)?;
+        self.begin_those_begun();
+        self.roster = roster;
+        Ok(())
+    }
+
+    fn take_news(&mut self, news: VecDeque<(Tell, Vec<OwnedFd>)>) -> Result<()> {
+        news.into_iter().try_for_each(|(told, fds)| self.hear(told, fds))
+    }
+
+    fn hear(&mut self, told: Tell, fds: Vec<OwnedFd>) -> Result<()> {
+        match told {
+            Tell::TableAdded { incarnation: number, row, inherited, writer_name, writer_pid, end, .. } => {
+                let [fd] = take_fds(fds)?;
+                let Some(writer) = self.zone.row(row) else {
+                    return Err(Error::Corrupt(format!("row {row}: the zone has fewer")));
+                };
+                let (size, versions) = (self.schema.segment_size(), self.schema.versions());
+                let map = TableMap::new(fd.as_fd(), size, versions, Access::ReadOnly)
+                    .map_err(Error::io(format!("mapping table `{}`", self.name)))?;
+                let row = row as usize;
+                self.incarnations.push(Incarnation {
+                    number,
+                    map,
+                    row,
+                    writer,
+                    inherited,
+                    writer_name,
+                    writer_pid,
+                    first: 0,
+                    end,
+                });
+                if self.incarnations.len() > KEPT {
+                    self.incarnations.remove(0);
+                }
+            }
+            Tell::TableEnded { incarnation: number, end, .. } => {
+                if end == 0 {
+                    self.incarnations.retain(|other| other.number != number);
+                } else if let Some(ended) = self.incarnations.iter_mut().find(|other| other.number == number) {
+                    ended.end = Some(end);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Who writes the table: name and process; `None`: nobody at present.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn writer(&mut self) -> Result<Option<(String, u32)>> {
+        self.link.check_fork()?;
+        let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
+        if roster != self.roster {
+            self.take_in(roster)?;
+        }
+        let last = self.incarnations.iter().rev().find(|incarnation| incarnation.end.is_none());
+        Ok(last.map(|last| (last.writer_name.clone(), last.writer_pid)))
+    }
+
+    // ---- views ----
+
+    /// The table as it is now: several items read there belong together.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn latest(&mut self) -> Result<View<'_>> {
+        self.link.check_fork()?;
+        let (incarnation, bound) = self.newest()?;
+        let number = incarnation.number;
+        let incarnation = self.incarnations.iter().position(|other| other.number == number).unwrap_or_default();
+        Ok(View { reader: self, incarnation, bound, era: None })
+    }
+
+    /// Calls `read` with the table as it is, again and again while that says [`Error::Overtaken`], up to 64 times: several items are read as one
+    /// commit has left them.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`] if the writer was faster each time; what `read` says.
+    pub fn read<R>(&mut self, mut read: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        for _ in 1..TRIES {
+            match read(&self.latest()?) {
+                Err(Error::Overtaken) => std::hint::spin_loop(),
+                other => return other,
+            }
+        }
+        read(&self.latest()?)
+    }
+
+    /// The table as of the last sealed era, CURR. It can be read until two more have been sealed.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if none has been sealed, or the table had no writer yet; [`Error::Forked`].
+    pub fn current(&mut self) -> Result<View<'_>> {
+        self.link.check_fork()?;
+        let generation = self.zone.view().generation();
+        self.at(generation)
+    }
+
+    /// The table as of a sealed era: the last one, CURR, or the one before, PREV.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] for others, or if the table had no writer then; [`Error::Forked`].
+    pub fn at(&mut self, era: u64) -> Result<View<'_>> {
+        self.link.check_fork()?;
+        let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
+        if roster != self.roster {
+            self.take_in(roster)?;
+        }
+        self.begin_those_begun();
+        if self.view_of(era)?.is_none() {
+            // A row has another owner: what its last commit was, the broker has said.
+            self.take_in(self.roster)?;
+        }
+        self.view_of(era)?.ok_or(Error::Overtaken)
+    }
+
+    /// The table as of a sealed era; `None`: it is not known where an incarnation ends.
+    fn view_of(&self, era: u64) -> Result<Option<View<'_>>> {
+        let generation = self.zone.view().generation();
+        if era == 0 || era > generation || era + 1 < generation {
+            return Err(Error::Gone { era, oldest: Some(generation.saturating_sub(1).max(1)).filter(|_| generation > 0), generation });
+        }
+        for index in (0..self.incarnations.len()).rev() {
+            let incarnation = &self.incarnations[index];
+            let cut = match sequencer::cut(self.zone.view(), era, incarnation.row) {
+                Cut::Version(cut) => cut,
+                Cut::NoRow => 0,
+                Cut::Gone => return Err(Error::Gone { era, oldest: None, generation }),
+            };
+            let Some(bound) = incarnation.bounded(cut) else { return Ok(None) };
+            if incarnation.is_begun_at(bound) {
+                return Ok(Some(View { reader: self, incarnation: index, bound, era: Some(era) }));
+            }
+        }
+        Err(self.nothing(era))
+    }
+
+    /// Whether a commit of a row is of the incarnation of what was seen.
+    pub(super) fn is_of(&self, seen: &Seen, row: u32, version: u64) -> bool {
+        let of = self.incarnations.iter().find(|incarnation| incarnation.number == seen.incarnation);
+        let is_of = |of: &Incarnation| of.row == row as usize && version >= of.first && of.end.is_none_or(|end| version <= end);
+        of.is_some_and(is_of)
+    }
+
+    /// Describes a watch of this table: it is woken when certain items have changed.
+    pub fn watch(&self, name: &str) -> super::TableWatchBuilder {
+        super::TableWatchBuilder::new(self.of.clone(), &self.name, name, self.schema.clone())
+    }
+}
+
+impl Incarnation {
+    /// The last commit that counts here. `None`: its row has another writer by now, and what its last one was is not known here yet.
+    #[inline(always)]
+    fn version(&self) -> Option<u64> {
+        self.bounded(self.writer.version.load(order::COMMIT_SEE.get()))
+    }
+
+    /// The same, for a version of its row that was found before.
+    #[inline(always)]
+    fn bounded(&self, version: u64) -> Option<u64> {
+        match self.end {
+            Some(end) => Some(version.min(end)),
+            // After the version: whoever stored a later owner's has the row from the broker, which stored this first.
+            None => (self.writer.inherited.load(order::RELAXED.get()) == self.inherited).then_some(version),
+        }
+    }
+
+    fn is_begun_at(&self, version: u64) -> bool {
+        self.first != 0 && self.first <= version
+    }
+}
+
+/// A table at one moment: at a commit ([`TableReader::latest`]) or in a sealed era. What is read there belongs together.
+pub struct View<'r> {
+    reader: &'r TableReader,
+    incarnation: usize,
+    bound: u64,
+    era: Option<u64>,
+}
+
+impl<'r> View<'r> {
+    /// The table as of the era before this one: of CURR, PREV.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a view that is no era's; else as [`TableReader::at`].
+    pub fn previous(&self) -> Result<View<'r>> {
+        match self.era {
+            Some(era) => self.reader.view_of(era - 1)?.ok_or(Error::Overtaken),
+            None => Err(Error::Invalid("previous: expected the view of an era, found the latest; use current".to_owned())),
+        }
+    }
+
+    /// The era that this is; `None`: as it was at the last commit.
+    pub fn era(&self) -> Option<u64> {
+        self.era
+    }
+
+    /// The value of an item.
+    ///
+    /// # Errors
+    /// At a commit: [`Error::Overtaken`] if the item was written twice since; [`TableReader::read`] tries again. In an era: [`Error::Gone`] once two
+    /// more have been sealed. Else as [`TableReader::get`].
+    #[inline]
+    pub fn get<T: Described + CheckedBitPattern>(&self, item: Item<T>) -> Result<T> {
+        let mut value = MaybeUninit::uninit();
+        self.read(item.spot(), |words| value = read_bits::<T>(words))?;
+        checked(value)
+    }
+
+    /// The value of an item, as bytes.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn get_bytes<P: Payload + ?Sized>(&self, item: Item<P>) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.get_to(item, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The value of an item, into `buffer`, over what was there.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn get_to<P: Payload + ?Sized>(&self, item: Item<P>, buffer: &mut Vec<u8>) -> Result<()> {
+        let spot = item.spot();
+        self.read(spot, |words| copy(spot, words, buffer)).map(drop)
+    }
+
+    /// The value of an item of any number of `T`.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn get_slice<T: Described + CheckedBitPattern>(&self, item: Item<[T]>) -> Result<Vec<T>> {
+        elements(&self.get_bytes(item)?)
+    }
+
+    /// Reads an item; the commit that has set it.
+    #[inline(always)]
+    fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
+        self.reader.check(spot)?;
+        let incarnation = &self.reader.incarnations[self.incarnation];
+        let Some(item) = incarnation.map.item(spot.place) else { return Err(foreign()) };
+        let Some(era) = self.era else {
+            return item::read_live(item, self.bound, &mut copy).ok_or(Error::Overtaken);
+        };
+        let zone = self.reader.zone.view();
+        for _ in 0..TRIES {
+            match item::read_synced(item, zone, era, self.bound, &mut copy) {
+                Ok(version) => return Ok(version),
+                Err(true) => std::hint::spin_loop(),
+                Err(false) => {
+                    let generation = zone.generation();
+                    return Err(Error::Gone { era, oldest: Some(generation - 1), generation });
+                }
+            }
+        }
+        Err(Error::Overtaken)
+    }
+
+    /// How far this is, to be compared with later.
+    pub fn seen(&self) -> Seen {
+        Seen { incarnation: self.reader.incarnations[self.incarnation].number, version: self.bound }
+    }
+
+    /// Whether an item was set between the era before this one and this one, PREV and CURR.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a view that is no era's; [`Error::Gone`] once two more have been sealed.
+    pub fn changed<P: ?Sized>(&self, item: Item<P>) -> Result<bool> {
+        let Some(era) = self.era else {
+            return Err(Error::Invalid("changed: expected the view of an era, found the latest; use changed_since".to_owned()));
+        };
+        let zone = self.reader.zone.view();
+        // In the era before, the table may have had another writer.
+        for other in self.reader.incarnations[..=self.incarnation].iter().rev() {
+            let before = match sequencer::cut(zone, era - 1, other.row) {
+                Cut::Version(cut) if era > 1 => other.bounded(cut),
+                Cut::Gone if era > 1 => return Err(Error::Gone { era, oldest: None, generation: zone.generation() }),
+                _ => Some(0),
+            };
+            let Some(before) = before else { return Err(Error::Overtaken) };
+            if other.is_begun_at(before) {
+                return self.changed_since(item, Seen { incarnation: other.number, version: before });
+            }
+        }
+        // There was no table: what its first writer has set is new.
+        Ok(self.read(item.spot(), |_| {})? > 0)
+    }
+
+    /// Whether an item was set since a view that was seen before. (After a change of writers that this reader can not follow so far back: true.)
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn changed_since<P: ?Sized>(&self, item: Item<P>, seen: Seen) -> Result<bool> {
+        self.spot_changed_since(item.spot(), seen)
+    }
+
+    pub(super) fn spot_changed_since(&self, spot: Spot, seen: Seen) -> Result<bool> {
+        let version = self.read(spot, |_| {})?;
+        let incarnation = &self.reader.incarnations[self.incarnation];
+        if incarnation.number == seen.incarnation {
+            return Ok(version > seen.version);
+        }
+        // Its writer took it over with its first commit, or never set it at all.
+        if version > incarnation.first {
+            return Ok(true);
+        }
+        let mut between = self.reader.incarnations[..self.incarnation].iter().rev();
+        let Some(before) = between.next().filter(|before| before.number == seen.incarnation) else { return Ok(true) };
+        let Some(end) = before.end else { return Ok(true) };
+        if seen.version >= end {
+            return Ok(false);
+        }
+        let version = before.map.item(spot.place).and_then(|item| item::version_live(item, end));
+        Ok(version.is_none_or(|version| version > seen.version))
+    }
+
+    /// The indices of all items that were set since a view that was seen before. Looks at every item.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn changes_since(&self, seen: Seen) -> Result<Vec<u32>> {
+        let finder = self.reader.finder();
+        let mut changed = Vec::new();
+        for index in 0..self.reader.len() {
+            if self.spot_changed_since(finder.at(index)?.0, seen)? {
+                changed.push(index);
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// The bits of a `T` in a value, which has as many bytes at least.
+#[inline(always)]
+fn read_bits<T: CheckedBitPattern>(words: &[AtomicU64]) -> MaybeUninit<T::Bits> {
+    if size_of::<T::Bits>() > size_of_val(words) {
+        // Not for an item of a `T`.
+        return MaybeUninit::zeroed();
+    }
+    let mut bits = MaybeUninit::<T::Bits>::uninit();
+    {
+        // Written whole before it is read: `copy_words` would make a reference to what is not there yet.
+        let at = bits.as_mut_ptr().cast::<u8>();
+        let whole = size_of::<T::Bits>() / 8;
+        for (n, word) in words.iter().take(whole).enumerate() {
+            let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
+            // SAFETY: `8 * whole` bytes are inside `bits`, and `n < whole`.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * n), 8) };
+        }
+        let rest = size_of::<T::Bits>() % 8;
+        if let (true, Some(word)) = (rest > 0, words.get(whole)) {
+            let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
+            // SAFETY: the last `rest` bytes of `bits` begin at `8 * whole`.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * whole), rest) };
+        }
+    }
+    bits
+}
+
+/// The value whose bits were read: all of its bytes have been written, since the item's declared size is `T`'s.
+#[inline(always)]
+fn checked<T: Described + CheckedBitPattern>(bits: MaybeUninit<T::Bits>) -> Result<T> {
+    // SAFETY: `read_bits` has written every byte: an item of type `T` has a value of `size_of::<T>()` bytes at least (its declaration was
+    // compared with `T`'s when the item was made, and the place follows from it), and any bytes are a `T::Bits`.
+    let bits = unsafe { bits.assume_init() };
+    if !T::is_valid_bit_pattern(&bits) {
+        return Err(Error::BadValue { expected: T::NAME, size: size_of::<T>(), len: size_of::<T>() });
+    }
+    // SAFETY: `CheckedBitPattern` promises that bits that are valid are a `T`, which is as large as its bits.
+    Ok(unsafe { std::mem::transmute_copy::<T::Bits, T>(&bits) })
+}
+
+fn elements<T: Described + CheckedBitPattern>(bytes: &[u8]) -> Result<Vec<T>> {
+    let bad = || Error::BadValue { expected: T::NAME, size: size_of::<T>(), len: bytes.len() };
+    if size_of::<T>() == 0 || !bytes.len().is_multiple_of(size_of::<T>()) {
+        return Err(bad());
+    }
+    let elements = bytes.chunks_exact(size_of::<T>()).map(bytemuck::checked::try_pod_read_unaligned);
+    elements.collect::<Result<_, _>>().map_err(|_| bad())
+}
+
+#[cold]
+pub(crate) fn foreign() -> Error {
+    Error::Invalid("the item belongs to another table or handle: use one that this handle has looked up".to_owned())
+}
+
+/// The declaration that the broker has sent.
+pub(crate) fn declared(fd: OwnedFd) -> Result<Schema> {
+    let bytes = Segment::read_bytes(fd, MAX_DECLARATION).map_err(Error::io("reading the declaration of a table"))?;
+    Schema::decode(&bytes).map_err(Error::Corrupt)
+}
+
+impl Drop for TableReader {
+    fn drop(&mut self) {
+        if self.epoch.is_current() {
+            self.link.close_inbox(self.id);
+            // Without a broker, it goes with the process.
+            let _ = self.link.call(Ask::CloseTableReader { reader: self.id });
+        }
+    }
+}
+
+impl std::fmt::Debug for TableReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableReader").field("name", &self.name).field("items", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("table", &self.reader.name).field("era", &self.era).finish_non_exhaustive()
+    }
+}

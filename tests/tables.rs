@@ -1,0 +1,126 @@
+//! Tables: what one writer sets, others read, live and by eras.
+
+use std::time::Duration;
+use syncline::{Bus, Error};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn values_are_read_live_and_as_of_eras() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut writer = zone.writer("w").unwrap();
+    let table = writer.table("t").items::<u64>("n", 4).bytes("text", 20).item::<f32>("x").open().unwrap();
+    let [a, b] = [0, 1].map(|n| writer.item_of::<u64>(table, "n", n).unwrap());
+    let text = writer.item::<[u8]>(table, "text").unwrap();
+
+    let mut reader = zone.table("t").unwrap();
+    let [ra, rb] = [0, 1].map(|n| reader.item_of::<u64>("n", n).unwrap());
+    let rtext = reader.item::<[u8]>("text").unwrap();
+    assert_eq!(reader.get(ra).unwrap(), 0);
+    assert!(matches!(reader.current(), Err(Error::Gone { era: 0, .. })));
+    writer.set(a, &1).unwrap();
+    writer.set(text, b"hello".as_slice()).unwrap();
+    assert_eq!((reader.get(ra).unwrap(), reader.get_bytes(rtext).unwrap()), (1, b"hello".to_vec()));
+    assert_eq!(writer.edge().unwrap(), 1);
+    let mut batch = writer.batch().unwrap();
+    batch.set(a, &2).unwrap();
+    batch.set(b, &2).unwrap();
+    batch.set(a, &3).unwrap();
+    assert_eq!((batch.get(a).unwrap(), reader.get(ra).unwrap()), (3, 1));
+    batch.commit().unwrap();
+    assert_eq!((reader.get(ra).unwrap(), reader.get(rb).unwrap()), (3, 2));
+    assert_eq!(reader.current().unwrap().get(ra).unwrap(), 1);
+    writer.edge().unwrap();
+    let current = reader.current().unwrap();
+    let previous = current.previous().unwrap();
+    assert_eq!([current.get(ra), current.get(rb), previous.get(ra), previous.get(rb)].map(Result::unwrap), [3, 2, 1, 0]);
+    assert_eq!([current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap), [true, true, false]);
+    // A view of an era is had until two more were sealed.
+    writer.set(a, &4).unwrap();
+    writer.edge().unwrap();
+    assert_eq!(current.get(ra).unwrap(), 3);
+    writer.edge().unwrap();
+    assert!(matches!(current.get(ra), Err(Error::Gone { era: 2, oldest: Some(3), generation: 4 })));
+
+    let mut batch = writer.batch().unwrap();
+    batch.set(a, &9).unwrap();
+    batch.roll_back();
+    writer.set(b, &5).unwrap();
+    assert_eq!((reader.get(ra).unwrap(), reader.get(rb).unwrap()), (4, 5));
+}
+
+#[test]
+fn the_next_owner_goes_on() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut reader = {
+        let mut writer = zone.writer("first").unwrap();
+        let table = writer.table("t").items::<u64>("n", 100).open().unwrap();
+        for n in 0..50 {
+            let item = writer.item_at::<u64>(table, n).unwrap();
+            writer.set(item, &u64::from(n)).unwrap();
+        }
+        writer.edge().unwrap();
+        zone.table("t").unwrap()
+    };
+    let item = reader.item_at::<u64>(7).unwrap();
+    assert_eq!(reader.get(item).unwrap(), 7);
+    assert_eq!(reader.writer().unwrap(), None);
+    let seen = reader.current().unwrap().seen();
+    let mut writer = zone.writer("second").unwrap();
+    let table = writer.table("t").open().unwrap();
+    let own = writer.item_at::<u64>(table, 7).unwrap();
+    assert_eq!(writer.get(own).unwrap(), 7);
+    assert_eq!(reader.get(item).unwrap(), 7);
+    assert_eq!(reader.current().unwrap().get(item).unwrap(), 7);
+    writer.set(own, &70).unwrap();
+    assert_eq!((reader.get(item).unwrap(), reader.current().unwrap().get(item).unwrap()), (70, 7));
+    writer.edge().unwrap();
+    let current = reader.current().unwrap();
+    assert_eq!((current.get(item).unwrap(), current.previous().unwrap().get(item).unwrap()), (70, 7));
+    assert_eq!(current.changes_since(seen).unwrap(), [7]);
+    let other = reader.item_at::<u64>(8).unwrap();
+    let current = reader.current().unwrap();
+    assert_eq!([current.changed(item), current.changed(other)].map(Result::unwrap), [true, false]);
+}
+
+#[test]
+fn changes_are_told() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut writer = zone.writer("w").unwrap();
+    let table = writer.table("t").items::<u64>("n", 1000).open().unwrap();
+    let reader = zone.table("t").unwrap();
+    let mut live = reader.watch("live").range(10..20).open().unwrap();
+    let mut synced = reader.watch("synced").synced().open().unwrap();
+    let mut slow = reader.watch("slow").index(15).every(Duration::from_millis(50)).open().unwrap();
+    assert_eq!(live.try_next().unwrap(), None);
+    for n in [5, 15, 12, 15] {
+        let item = writer.item_at::<u64>(table, n).unwrap();
+        writer.set(item, &1).unwrap();
+    }
+    assert_eq!(live.try_next().unwrap().unwrap().items, [12, 15]);
+    assert_eq!((live.try_next().unwrap(), live.ignored()), (None, 1));
+    assert_eq!(slow.next(PATIENCE).unwrap().items, [15]);
+    let item = writer.item_at::<u64>(table, 15).unwrap();
+    writer.set(item, &2).unwrap();
+    assert_eq!(slow.try_next().unwrap(), None, "too early");
+    assert_eq!(slow.next(PATIENCE).unwrap().items, [15]);
+    assert_eq!(synced.try_next().unwrap(), None);
+    let era = writer.edge().unwrap();
+    let changes = synced.next(PATIENCE).unwrap();
+    assert_eq!((changes.items, changes.era), (vec![5, 12, 15], Some(era)));
+    // More than a commit says, and more than the lane holds.
+    let items: Vec<_> = (0..500).map(|n| writer.item_at::<u64>(table, n * 2).unwrap()).collect();
+    assert_eq!(live.try_next().unwrap().unwrap().items, [15]);
+    let mut batch = writer.batch().unwrap();
+    items.into_iter().for_each(|item| batch.set(item, &3).unwrap());
+    batch.commit().unwrap();
+    assert_eq!(live.try_next().unwrap().unwrap().items, [10, 12, 14, 16, 18]);
+    for round in 0..5000 {
+        let item = writer.item_at::<u64>(table, 11 + round % 2 * 500).unwrap();
+        writer.set(item, &u64::from(round)).unwrap();
+    }
+    assert_eq!(live.next(PATIENCE).unwrap().items, [11]);
+}

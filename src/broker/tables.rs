@@ -449,7 +449,7 @@ impl Registry {
         let zone = self.zones.get(&key.0).ok_or_else(lost)?;
         let table = self.tables.get_mut(&key).ok_or_else(lost)?;
         table.readers.insert(number, TableReader { owner, connected: true });
-        let told = Tell::TableShown { reader: number, geometry: zone.geometry };
+        let told = Tell::TableShown { reader: number, zone: key.0, geometry: zone.geometry };
         post.post(client, id, told, vec![zone.segments.read_only(), Fd::ReadOnly(table.declaration.clone())]);
         for incarnation in &table.incarnations {
             if let Some((fd, end)) = incarnation.shared() {

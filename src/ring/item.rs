@@ -21,99 +21,110 @@
 //!
 //! **Live.** The same for the row's version in place of the cut. The newest committed version is overwritten only after a newer one of the same
 //! item was written to another slot: who has missed it sees two slots that are newer than its commit or being written, at its last look at
-//! them. So a read is good while at most one is.
+//! them. So a read is good while at most one is; and if the row's version is still what it was, there is none to look for.
 
 use super::lockstep;
 use super::order::{
-    FIRST_SEE, FIRST_SET, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_SEE, ITEM_SHOW, ITEM_TOUCH, ITEM_WRITE, RELAXED,
+    FIRST_SEE, FIRST_SET, GENERATION_SEE, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_SEE, ITEM_SHOW, ITEM_TOUCH, ITEM_WRITE, RELAXED,
 };
 use super::sequencer::{self, Cut, Touched};
 use super::view::{Item, Zone};
-use crate::layout::table::{Header, MAX_VERSIONS, WRITING};
-use crate::layout::zone::Row;
+use crate::layout::table::{Header, WRITING};
+use crate::layout::zone::{self, Row};
+use crate::sync::AtomicU64;
 
 /// How often a writer looks again while edges pass it before it gives up.
 const TRIES: u32 = 1000;
+/// Bits of a slot's number.
+const SLOT_BITS: u32 = 3;
 
-/// The slot of the newest version not after `bound`; the first of equal ones.
+/// The slot of the newest version not after `bound`, the first of equal ones; `V` if there is none. (No branches: which slot it is can not be
+/// foretold.)
 #[inline(always)]
-fn pick(versions: &[u64; MAX_VERSIONS], count: usize, bound: u64) -> Option<usize> {
-    let mut picked = None;
+fn pick<const V: usize>(versions: &[u64; V], bound: u64) -> usize {
+    let mut picked = V;
+    // One more than the best, so that 0 is better than none.
     let mut best = 0;
-    for (slot, &version) in versions.iter().enumerate().take(count) {
-        if version <= bound && (picked.is_none() || version > best) {
-            (picked, best) = (Some(slot), version);
-        }
+    for (slot, &version) in versions.iter().enumerate() {
+        let is_better = (version <= bound) & (version.wrapping_add(1) > best);
+        picked = if is_better { slot } else { picked };
+        best = if is_better { version.wrapping_add(1) } else { best };
     }
     picked
 }
 
-impl Item<'_> {
+impl<'a, const V: usize> Item<'a, V> {
     #[inline(always)]
-    fn see(&self) -> [u64; MAX_VERSIONS] {
-        let mut versions = [WRITING; MAX_VERSIONS];
-        for (seen, word) in versions.iter_mut().zip(self.versions) {
-            *seen = word.load(ITEM_SEE.get());
-        }
-        versions
+    fn see(&self) -> [u64; V] {
+        self.versions.each_ref().map(|word| word.load(ITEM_SEE.get()))
     }
 
     /// The words of one version's value.
     #[inline(always)]
-    fn value(&self, slot: usize) -> &[crate::sync::AtomicU64] {
-        let words = self.values.len() / self.versions.len().max(1);
+    fn value(&self, slot: usize) -> &'a [AtomicU64] {
+        let words = self.values.len() / V;
         self.values.get(slot * words..(slot + 1) * words).unwrap_or_default()
     }
 }
 
-/// Reads an item as it was at the commit `bound`, which the row's version has reached: the version of its value, after `copy` was handed its
-/// words. `None`: the writer was faster; load the row's version again.
+/// Reads an item as it was at the commit `bound`: the version of its value, after `copy` was handed its words. `row`: the row's version, which was
+/// `found` when `bound` was taken from it. `None`: the writer was faster; load the row's version again.
 #[inline(always)]
-pub fn read_live(item: Item<'_>, bound: u64, copy: impl FnOnce(&[crate::sync::AtomicU64])) -> Option<u64> {
-    let count = item.versions.len();
+pub fn read_live<const V: usize>(
+    item: Item<'_, V>,
+    (row, found): (&AtomicU64, u64),
+    bound: u64,
+    copy: impl FnOnce(&[AtomicU64]),
+) -> Option<u64> {
     let seen = item.see();
-    let slot = pick(&seen, count, bound)?;
+    let slot = pick(&seen, bound);
+    let version = *seen.get(slot)?;
     copy(item.value(slot));
     ITEM_COPY_FENCE.fence();
-    let mut newer = 0;
-    for word in item.versions {
-        // Relaxed: after the fence.
-        newer += usize::from(word.load(RELAXED.get()) > bound);
+    // Relaxed, here and below: after the fence.
+    if item.versions[slot].load(RELAXED.get()) != version {
+        return None;
     }
-    let still = item.versions[slot].load(RELAXED.get()) == seen[slot];
-    (still && (newer <= 1 || ITEM_LAST_LOOK.is_left_out())).then_some(seen[slot])
+    // Nothing was committed since, so no version was freed that could have been the one to read.
+    let is_still = row.load(RELAXED.get()) == found;
+    (is_still || is_newest(item, bound) || ITEM_LAST_LOOK.is_left_out()).then_some(version)
+}
+
+/// Whether at most one version is newer than `bound`, or being written.
+#[cold]
+fn is_newest<const V: usize>(item: Item<'_, V>, bound: u64) -> bool {
+    item.versions.iter().filter(|word| word.load(RELAXED.get()) > bound).count() <= 1
 }
 
 /// Reads an item as it was at the cut of a sealed era: the version of its value, after `copy` was handed its words. `Err(true)`: the writer was
 /// faster, look again; `Err(false)`: the generation has gone two eras further, and what the item was then is not kept any more.
 #[inline(always)]
-pub fn read_synced(
-    item: Item<'_>,
+pub fn read_synced<const V: usize>(
+    item: Item<'_, V>,
     zone: Zone<'_>,
     era: u64,
     cut: u64,
-    copy: impl FnOnce(&[crate::sync::AtomicU64]),
+    copy: impl FnOnce(&[AtomicU64]),
 ) -> Result<u64, bool> {
-    let count = item.versions.len();
     let seen = item.see();
-    let slot = pick(&seen, count, cut);
-    if let Some(slot) = slot {
+    let slot = pick(&seen, cut);
+    if slot < V {
         copy(item.value(slot));
     }
     ITEM_COPY_FENCE.fence();
+    // Relaxed, here and below: after the fence.
     if zone.header.generation.0.load(RELAXED.get()) > era + 1 && !ITEM_LAST_LOOK.is_left_out() {
         return Err(false);
     }
-    match slot {
-        Some(slot) if item.versions[slot].load(RELAXED.get()) == seen[slot] => Ok(seen[slot]),
+    match seen.get(slot) {
+        Some(&version) if item.versions[slot].load(RELAXED.get()) == version => Ok(version),
         _ => Err(true),
     }
 }
 
-/// The version that an item had at `bound`, without its value: what tells whether it has changed. As the reads, but that there is nothing to copy.
-#[inline]
-pub fn version_live(item: Item<'_>, bound: u64) -> Option<u64> {
-    read_live(item, bound, |_| {})
+/// Reads an item of a writer that writes no more: as it was at its last commit.
+pub fn read_last<const V: usize>(item: Item<'_, V>, end: u64, copy: impl FnOnce(&[AtomicU64])) -> Option<u64> {
+    read_live(item, (&item.versions[0], WRITING), end, copy)
 }
 
 /// From which commit on this incarnation of a table has all that the one before had; 0: not yet.
@@ -137,7 +148,7 @@ pub struct Keeper {
     row: usize,
     /// The generation that the cuts are of; `u64::MAX`: none yet.
     generation: u64,
-    /// CURR's cut, and PREV's.
+    /// CURR's cut, and PREV's. In a lockstep zone they are looked at again each time.
     cuts: [u64; 2],
     /// No cut of the era after `generation` is going to be less.
     least: u64,
@@ -150,11 +161,34 @@ impl Keeper {
     }
 
     /// The slot of an item to write the version `committed + 1` on. `help` runs the edge that is under way to its end.
-    #[inline]
-    pub fn choose<'z>(
+    #[inline(always)]
+    pub fn choose<'z, const V: usize>(
         &mut self,
-        zone: Zone<'z>,
-        item: Item<'_>,
+        header: &zone::Header,
+        zone: impl Fn() -> Zone<'z>,
+        item: Item<'_, V>,
+        committed: u64,
+        help: impl FnMut(),
+    ) -> Result<usize, Overtaken> {
+        if header.generation.0.load(GENERATION_SEE.get()) == self.generation {
+            let (slot, needs) = look(item, self.cuts, committed);
+            if needs <= self.least || ITEM_TOUCH.is_left_out() {
+                return Ok(slot);
+            }
+            if sequencer::touch(zone(), self.generation, self.row, committed) == Touched::Touched {
+                self.least = committed;
+                return Ok(slot);
+            }
+        }
+        self.choose_with_care(zone(), item, committed, help)
+    }
+
+    /// The same when the generation has moved, an edge is under way, or there are permits.
+    #[inline(never)]
+    fn choose_with_care<const V: usize>(
+        &mut self,
+        zone: Zone<'_>,
+        item: Item<'_, V>,
         committed: u64,
         mut help: impl FnMut(),
     ) -> Result<usize, Overtaken> {
@@ -163,11 +197,15 @@ impl Keeper {
             if generation != self.generation && !self.learn(zone, generation) {
                 continue;
             }
-            let (slot, needs) = self.look(zone, item, committed);
-            if needs <= self.least {
+            if zone.geometry.pace.is_lockstep() {
+                // The next cut is this one again, or the permit's: what a helper may know does not matter.
+                let permit = zone.rows.get(self.row).and_then(|row: &Row| lockstep::permit_of(row, generation + 1));
+                let [current, previous] = self.cuts;
+                let (slot, _) = look(item, [previous, current, permit.unwrap_or(current)], committed);
                 return Ok(slot);
             }
-            if ITEM_TOUCH.is_left_out() {
+            let (slot, needs) = look(item, self.cuts, committed);
+            if needs <= self.least || ITEM_TOUCH.is_left_out() {
                 return Ok(slot);
             }
             match sequencer::touch(zone, generation, self.row, committed) {
@@ -198,61 +236,50 @@ impl Keeper {
             return false;
         };
         (self.generation, self.cuts) = (generation, [current, previous]);
-        // Whoever decides the next cut knows of this one, and so of the version that it names. In lockstep it is this, or the permit's.
-        self.least = if zone.geometry.pace.is_lockstep() { u64::MAX } else { current };
+        // Whoever decides the next cut knows of this one, and so of the version that it names. (In lockstep there are permits to look at.)
+        self.least = current;
+        self.generation = if zone.geometry.pace.is_lockstep() { u64::MAX } else { generation };
         true
     }
+}
 
-    /// The slot to overwrite, and what the next cut must not be less than for that.
-    #[inline(always)]
-    fn look(&self, zone: Zone<'_>, item: Item<'_>, committed: u64) -> (usize, u64) {
-        let count = item.versions.len();
-        let mut versions = [WRITING; MAX_VERSIONS];
-        for (seen, word) in versions.iter_mut().zip(item.versions) {
-            // Relaxed: the writer's own.
-            *seen = word.load(RELAXED.get());
-        }
-        let permitted = match zone.geometry.pace.is_lockstep() {
-            true => zone.rows.get(self.row).and_then(|row: &Row| lockstep::permit_of(row, self.generation + 1)),
-            false => None,
-        };
-        let [current, previous] = self.cuts;
-        let kept = [Some(committed), Some(current), Some(previous), permitted]
-            .map(|bound| bound.and_then(|bound| pick(&versions, count, bound)));
-        let mut chosen = (0, u64::MAX);
-        let mut oldest = u64::MAX;
-        for (slot, &version) in versions.iter().enumerate().take(count) {
-            // In a batch: set before. Else: being written, by a writer that gave up.
-            if version > committed {
-                if version != WRITING {
-                    return (slot, 0);
-                }
-                chosen = (slot, 0);
-                oldest = 0;
-                continue;
-            }
-            if kept.contains(&Some(slot)) {
-                continue;
-            }
-            let twin = versions[..slot].contains(&version);
-            if twin {
-                chosen = (slot, 0);
-                oldest = 0;
-            } else if version < oldest {
-                // Needed by cuts from it on, and not from the next newer on.
-                let newer = |other: &&u64| **other > version && **other <= committed;
-                let next = versions[..count].iter().filter(newer).min();
-                chosen = (slot, next.copied().unwrap_or(u64::MAX));
-                oldest = version;
-            }
-        }
-        chosen
+/// The slot of an item to overwrite, and what the next cut must not be less than for that. `bounds`: cuts at which the item can be asked for.
+///
+/// A version is what the item is at bounds from it on, up to the next newer one. Of equal ones (which were never written) any will do.
+#[inline(always)]
+fn look<const V: usize, const B: usize>(item: Item<'_, V>, bounds: [u64; B], committed: u64) -> (usize, u64) {
+    // In order, each with its slot: one more than the version, so that what was taken back, WRITING, is 0. (Versions have 46 bits.)
+    let mut ranks = [0; V];
+    for (slot, rank) in ranks.iter_mut().enumerate() {
+        // Relaxed: the writer's own.
+        *rank = item.versions[slot].load(RELAXED.get()).wrapping_add(1) << SLOT_BITS | slot as u64;
     }
+    for end in (1..V).rev() {
+        for n in 0..end {
+            let (low, high) = (ranks[n].min(ranks[n + 1]), ranks[n].max(ranks[n + 1]));
+            (ranks[n], ranks[n + 1]) = (low, high);
+        }
+    }
+    let slot_of = |rank: u64| (rank & ((1 << SLOT_BITS) - 1)) as usize;
+    let newest = ranks[V - 1];
+    if newest >> SLOT_BITS > committed + 1 {
+        // In a batch: set before.
+        return (slot_of(newest), 0);
+    }
+    for n in 0..V - 1 {
+        let (rank, next) = (ranks[n] >> SLOT_BITS, ranks[n + 1] >> SLOT_BITS);
+        let is_needed = bounds.iter().any(|&bound| rank <= bound + 1 && bound + 1 < next);
+        if rank == 0 || !is_needed {
+            return (slot_of(ranks[n]), if rank == 0 { 0 } else { next - 1 });
+        }
+    }
+    // Not reached: there are more slots than bounds, and each needs one at most.
+    (slot_of(ranks[0]), u64::MAX)
 }
 
 /// Writes a version of an item; `fill` is handed the words of the value. It is seen once the row's version has come to it.
 #[inline(always)]
-pub fn write(item: Item<'_>, slot: usize, version: u64, fill: impl FnOnce(&[crate::sync::AtomicU64])) {
+pub fn write<const V: usize>(item: Item<'_, V>, slot: usize, version: u64, fill: impl FnOnce(&[AtomicU64])) {
     let Some(word) = item.versions.get(slot) else { return };
     word.store(WRITING, ITEM_WRITE.get());
     ITEM_FENCE.fence();
@@ -261,7 +288,7 @@ pub fn write(item: Item<'_>, slot: usize, version: u64, fill: impl FnOnce(&[crat
 }
 
 /// Takes back what [`write`] has written and was not committed.
-pub fn take_back(item: Item<'_>, version: u64) {
+pub fn take_back<const V: usize>(item: Item<'_, V>, version: u64) {
     for word in item.versions {
         // Relaxed: the writer's own; the next commit comes after it.
         if word.load(RELAXED.get()) == version {

@@ -156,10 +156,21 @@ impl Writer {
     /// [`Writer::show`] and [`Writer::committed`] in one, for an easy claim; the row's version must be stored next.
     #[inline(always)]
     pub fn show_easy(&mut self, lane: Lane<'_>, claim: Claim, version: u64) {
+        self.show_easy_as(lane, claim, version, frame::message(claim.len));
+    }
+
+    /// The same for a message that is one of several things that the commit makes visible.
+    #[inline(always)]
+    pub fn show_easy_joint(&mut self, lane: Lane<'_>, claim: Claim, version: u64) {
+        self.show_easy_as(lane, claim, version, frame::joint(frame::message(claim.len)));
+    }
+
+    #[inline(always)]
+    fn show_easy_as(&mut self, lane: Lane<'_>, claim: Claim, version: u64, head: u64) {
         let end = claim.end();
         lane.ring.word(claim.head + 8).store(version, RELAXED.get());
         lane.ring.word(end).store(EMPTY, RELAXED.get());
-        lane.ring.word(claim.head).store(frame::message(claim.len), FRAME_SHOW.get());
+        lane.ring.word(claim.head).store(head, FRAME_SHOW.get());
         self.tail = end;
         self.pending = end;
         self.sequence += 1;

@@ -120,11 +120,11 @@ pub struct Meeting<'a> {
     pub entries: &'a [meeting::Entry],
 }
 
-/// An item of a table.
+/// An item of a table, with its number of versions: 4, or, in a lockstep zone, 5.
 #[derive(Clone, Copy)]
-pub struct Item<'a> {
-    /// Its versions: 4, or, in a lockstep zone, 5.
-    pub versions: &'a [AtomicU64],
+pub struct Item<'a, const V: usize> {
+    /// Its versions.
+    pub versions: &'a [AtomicU64; V],
     /// As many values, each of as many words.
     pub values: &'a [AtomicU64],
 }

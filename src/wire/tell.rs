@@ -248,6 +248,8 @@ messages! {
         TableShown = 32 {
             /// The reader's number.
             reader: u64,
+            /// The zone's number.
+            zone: u64,
             /// The zone's shape.
             geometry: Geometry,
         },

@@ -7,7 +7,7 @@ use memmap2::MmapRaw;
 use std::fs::File;
 use std::hint::spin_loop;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Bytes of the ring's slots: the same as a lane's in these benchmarks.
@@ -155,6 +155,40 @@ impl Arena {
                 return Err(Error::Timeout);
             }
             futex::wait(ball, found, PATIENCE).map_err(Error::io("sleeping"))?;
+        }
+    }
+
+    /// The bare seqlock: its count, and behind it on the same two lines, its eight words.
+    fn seqlock(&self) -> &[AtomicU64; 9] {
+        assert!((COUNT + 9) * 8 <= self.map.len());
+        // SAFETY: as in `word`, for nine words.
+        unsafe { &*self.map.as_mut_ptr().cast::<AtomicU64>().add(COUNT).cast() }
+    }
+
+    /// Writes it for the `number`-th time.
+    #[inline(always)]
+    pub(super) fn write_seqlock(&self, number: u64, value: [u64; 8]) {
+        let [count, words @ ..] = self.seqlock();
+        count.store(2 * number - 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (word, value) in words.iter().zip(value) {
+            word.store(value, Ordering::Relaxed);
+        }
+        count.store(2 * number, Ordering::Release);
+    }
+
+    /// Reads it, again and again until it was not written meanwhile.
+    #[inline(always)]
+    pub(super) fn read_seqlock(&self) -> [u64; 8] {
+        let [count, words @ ..] = self.seqlock();
+        loop {
+            let before = count.load(Ordering::Acquire);
+            let value = words.each_ref().map(|word| word.load(Ordering::Relaxed));
+            fence(Ordering::Acquire);
+            if before % 2 == 0 && count.load(Ordering::Relaxed) == before {
+                return value;
+            }
+            spin_loop();
         }
     }
 

@@ -16,6 +16,7 @@ mod lossy;
 mod peer;
 mod plot;
 mod report;
+mod table;
 mod throughput;
 mod wake;
 
@@ -49,6 +50,8 @@ pub(super) enum Bench {
     /// Edges: how soon a synced reader that spins has what one sealed, against one bare cache line; what one costs its caller; how
     /// many there can be in a second.
     Edge(edge::Edge),
+    /// Items of a table: to read and to set one, against a bare seqlock; to read a hundred together; to change ten of a hundred and of a million.
+    Table(Options),
     /// The other process of a benchmark.
     #[command(hide = true)]
     Peer(peer::Peer),
@@ -154,6 +157,7 @@ pub(super) fn run(bench: &Bench, place: &Place) -> Outcome {
         Bench::Lossy(options) => lossy::run(options)?,
         Bench::Join(options) => join::run(options)?,
         Bench::Edge(edge) => edge::run(edge)?,
+        Bench::Table(options) => table::run(options)?,
         Bench::Peer(peer) => peer::run(peer, &place.connect()?)?,
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::bare::Arena;
 use super::edge::{latency, lockstep, rate};
-use super::{fanin, fanout, join, lossy, wake};
+use super::{fanin, fanout, join, lossy, table, wake};
 use crate::client::{Bus, Reader, Writer};
 use crate::error::{Error, Result};
 use clap::Args;
@@ -60,9 +60,19 @@ pub(super) enum Job {
     Await,
     /// Reads the lossy channel of zone `careless`.
     Follow,
+    /// Writes the bare seqlock, at a pace.
+    UpdateBare,
+    /// Reads the bare seqlock.
+    ReadBare,
+    /// Sets one item of a table, at a pace.
+    Update,
+    /// Sets all items of a table, one after the other.
+    UpdateMany,
+    /// Reads one item of a table.
+    ReadItem,
 }
 
-const JOBS: [(&str, Job); 17] = [
+const JOBS: [(&str, Job); 22] = [
     ("bounce-bare", Job::BounceBare),
     ("bounce", Job::Bounce),
     ("produce-bare", Job::ProduceBare),
@@ -80,6 +90,11 @@ const JOBS: [(&str, Job); 17] = [
     ("publish-alone", Job::PublishAlone),
     ("await", Job::Await),
     ("follow", Job::Follow),
+    ("update-bare", Job::UpdateBare),
+    ("read-bare", Job::ReadBare),
+    ("update", Job::Update),
+    ("update-many", Job::UpdateMany),
+    ("read-item", Job::ReadItem),
 ];
 
 /// Pins this thread to a core.
@@ -184,6 +199,7 @@ fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<Vec<u64>> {
         Job::PublishAlone => fanin::publish_bursts(size, 1, bus, arena)?,
         Job::Await => join::await_writers(bus, arena)?,
         Job::Follow => lossy::follow(bus, arena)?,
+        Job::UpdateBare | Job::ReadBare | Job::Update | Job::UpdateMany | Job::ReadItem => table::work(job, bus, arena)?,
         Job::Seal => return rate::compete(bus, arena),
         Job::CountBare => {
             ready();

@@ -3,6 +3,20 @@
 mod changes;
 mod reader;
 
+/// Does something with `V` for the number of versions that a table's items have.
+macro_rules! with_versions {
+    ($map:expr, $versions:ident => $body:block) => {
+        if $map.versions() == 4 {
+            const $versions: usize = 4;
+            $body
+        } else {
+            const $versions: usize = 5;
+            $body
+        }
+    };
+}
+pub(crate) use with_versions;
+
 pub use changes::{Changes, OnChange, TableWatch, TableWatchBuilder};
 pub use reader::{Seen, TableReader, View};
 pub(crate) use reader::{declared, foreign};

@@ -1,9 +1,10 @@
 //! Reading a table.
 
-use super::{Finder, Item, Spot, copy, next_tag};
+use super::{Finder, Item, Spot, copy, next_tag, with_versions};
 use crate::broker::MAX_DECLARATION;
 use crate::client::link::{Link, take_fds, unexpected};
 use crate::client::payload::{Described, Payload};
+use crate::client::reactions::Reactions;
 use crate::client::zone::Zone;
 use crate::error::{Error, Result};
 use crate::layout::zone;
@@ -61,8 +62,11 @@ pub struct TableReader {
     name: String,
     zone: ZoneMap,
     header: Shared<zone::Header>,
+    reactions: Arc<Reactions>,
     id: u64,
     tag: u32,
+    /// `tag`, but 0 unless the last incarnation is the one to read live, and has a writer.
+    steady: u32,
     schema: Arc<Schema>,
     /// By number; the last that is `begun` is the one to read live.
     incarnations: Vec<Incarnation>,
@@ -110,7 +114,7 @@ impl TableReader {
         let link = of.link().clone();
         let patience = Duration::from_secs(30);
         let (told, fds) = link.next_reply(id, timeout.unwrap_or(patience))?;
-        let Tell::TableShown { reader: number, geometry } = told else { return Err(unexpected("TableShown", &told)) };
+        let Tell::TableShown { reader: number, zone: zone_number, geometry } = told else { return Err(unexpected("TableShown", &told)) };
         let [zone_fd, declaration] = take_fds(fds)?;
         let zone =
             ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadOnly).map_err(Error::io("mapping the zone segment"))?;
@@ -121,7 +125,9 @@ impl TableReader {
             header: zone.header(),
             zone,
             id: number,
+            reactions: link.reactions(zone_number, geometry.writers as usize)?,
             tag: next_tag(),
+            steady: 0,
             schema: Arc::new(declared(declaration)?),
             incarnations: Vec::new(),
             roster: NEVER_LOOKED,
@@ -237,11 +243,37 @@ impl TableReader {
 
     #[inline(always)]
     fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
+        if spot.tag == self.steady
+            && self.epoch.is_current()
+            && let Some(incarnation) = self.incarnations.last()
+        {
+            let found = incarnation.writer.version.load(order::COMMIT_SEE.get());
+            // Relaxed: after the version. Before a row has another owner, and before there is another incarnation, the roster is raised.
+            if self.header.control.0.roster.load(order::RELAXED.get()) == self.roster {
+                // SAFETY: as below; a table is steady only if its items have four versions.
+                let item = unsafe { incarnation.map.item_declared::<4>(spot.place) };
+                if item::read_live(item, (&incarnation.writer.version, found), found, &mut copy).is_some() {
+                    self.reactions.note(incarnation.row, found);
+                    return Ok(());
+                }
+            }
+        }
+        self.read_live_again(spot, copy)
+    }
+
+    #[inline(never)]
+    fn read_live_again(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
         self.check(spot)?;
         for _ in 0..TRIES {
-            let (incarnation, bound) = self.newest()?;
-            let Some(item) = incarnation.map.item(spot.place) else { break };
-            if item::read_live(item, bound, &mut copy).is_some() {
+            let (incarnation, found, bound) = self.newest()?;
+            let read = with_versions!(incarnation.map, V => {
+                // SAFETY: the item is of this handle (`check`), so its place comes from the table's declaration, as the maps do.
+                let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
+                item::read_live(item, incarnation.still(found), bound, &mut copy)
+            });
+            if read.is_some() {
+                let row = incarnation.row;
+                self.reactions.note(row, bound);
                 return Ok(());
             }
             std::hint::spin_loop();
@@ -257,9 +289,9 @@ impl TableReader {
         if spot.tag != self.tag { Err(foreign()) } else { Ok(()) }
     }
 
-    /// The incarnation to read live, and the last commit there.
+    /// The incarnation to read live, its row's version, and the last commit there.
     #[inline(always)]
-    fn newest(&mut self) -> Result<(&Incarnation, u64)> {
+    fn newest(&mut self) -> Result<(&Incarnation, u64, u64)> {
         let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
         if roster != self.roster {
             self.take_in(roster)?;
@@ -267,31 +299,31 @@ impl TableReader {
         // By far the most frequent: the last one is in use.
         if let Some(last) = self.incarnations.last()
             && last.first != 0
-            && let Some(version) = last.version()
+            && let (found, Some(bound)) = last.version()
         {
             let last = self.incarnations.len() - 1;
-            return Ok((&self.incarnations[last], version));
+            return Ok((&self.incarnations[last], found, bound));
         }
         self.find_newest()
     }
 
     #[cold]
-    fn find_newest(&mut self) -> Result<(&Incarnation, u64)> {
+    fn find_newest(&mut self) -> Result<(&Incarnation, u64, u64)> {
         self.begin_those_begun();
         for pass in 0..2 {
             for index in (0..self.incarnations.len()).rev() {
                 let incarnation = &self.incarnations[index];
                 match incarnation.version() {
-                    Some(version) if incarnation.is_begun_at(version) => {
-                        return Ok((&self.incarnations[index], version));
+                    (found, Some(bound)) if incarnation.is_begun_at(bound) => {
+                        return Ok((&self.incarnations[index], found, bound));
                     }
-                    Some(_) => {}
+                    (_, Some(_)) => {}
                     // Its row has another owner: what its last commit was, the broker has said.
-                    None if pass == 0 => {
+                    (_, None) if pass == 0 => {
                         self.take_in(self.roster)?;
                         break;
                     }
-                    None => return Err(Error::Corrupt(format!("table `{}`: a row has another writer, and this one no end", self.name))),
+                    (_, None) => return Err(Error::Corrupt(format!("table `{}`: a row has another writer, and this one no end", self.name))),
                 }
             }
         }
@@ -307,11 +339,13 @@ impl TableReader {
         for incarnation in &mut self.incarnations {
             if incarnation.first == 0 {
                 let first = item::first(incarnation.map.header());
-                if first != 0 && incarnation.version().is_some_and(|version| first <= version) {
+                if first != 0 && incarnation.version().1.is_some_and(|version| first <= version) {
                     incarnation.first = first;
                 }
             }
         }
+        let is_steady = |last: &Incarnation| last.first != 0 && last.end.is_none() && last.map.versions() == 4;
+        self.steady = if self.incarnations.last().is_some_and(is_steady) { self.tag } else { 0 };
     }
 
     #[cold]
@@ -328,6 +362,7 @@ impl TableReader {
     }
 
     fn hear(&mut self, told: Tell, fds: Vec<OwnedFd>) -> Result<()> {
+        self.steady = 0;
         match told {
             Tell::TableAdded { incarnation: number, row, inherited, writer_name, writer_pid, end, .. } => {
                 let [fd] = take_fds(fds)?;
@@ -387,10 +422,12 @@ impl TableReader {
     /// [`Error::Forked`].
     pub fn latest(&mut self) -> Result<View<'_>> {
         self.link.check_fork()?;
-        let (incarnation, bound) = self.newest()?;
+        let (incarnation, found, bound) = self.newest()?;
         let number = incarnation.number;
         let incarnation = self.incarnations.iter().position(|other| other.number == number).unwrap_or_default();
-        Ok(View { reader: self, incarnation, bound, era: None })
+        let row = self.incarnations[incarnation].row;
+        self.reactions.note(row, bound);
+        Ok(View { reader: self, incarnation, found, bound, era: None })
     }
 
     /// Calls `read` with the table as it is, again and again while that says [`Error::Overtaken`], up to 64 times: several items are read as one
@@ -451,7 +488,7 @@ impl TableReader {
             };
             let Some(bound) = incarnation.bounded(cut) else { return Ok(None) };
             if incarnation.is_begun_at(bound) {
-                return Ok(Some(View { reader: self, incarnation: index, bound, era: Some(era) }));
+                return Ok(Some(View { reader: self, incarnation: index, found: 0, bound, era: Some(era) }));
             }
         }
         Err(self.nothing(era))
@@ -471,10 +508,17 @@ impl TableReader {
 }
 
 impl Incarnation {
-    /// The last commit that counts here. `None`: its row has another writer by now, and what its last one was is not known here yet.
+    /// Its row's version, and the last commit that counts here. `None`: its row has another writer by now, and what its last one was is not known here yet.
     #[inline(always)]
-    fn version(&self) -> Option<u64> {
-        self.bounded(self.writer.version.load(order::COMMIT_SEE.get()))
+    fn version(&self) -> (u64, Option<u64>) {
+        let found = self.writer.version.load(order::COMMIT_SEE.get());
+        (found, self.bounded(found))
+    }
+
+    /// For [`item::read_live`]: what shows that nothing was committed since.
+    #[inline(always)]
+    fn still(&self, found: u64) -> (&AtomicU64, u64) {
+        (&self.writer.version, found)
     }
 
     /// The same, for a version of its row that was found before.
@@ -496,6 +540,8 @@ impl Incarnation {
 pub struct View<'r> {
     reader: &'r TableReader,
     incarnation: usize,
+    /// Its row's version when this began; not of an era.
+    found: u64,
     bound: u64,
     era: Option<u64>,
 }
@@ -561,13 +607,21 @@ impl<'r> View<'r> {
     fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
         self.reader.check(spot)?;
         let incarnation = &self.reader.incarnations[self.incarnation];
-        let Some(item) = incarnation.map.item(spot.place) else { return Err(foreign()) };
+        // SAFETY (both): the item is of this handle (`check`), so its place comes from the table's declaration, as the maps do.
         let Some(era) = self.era else {
-            return item::read_live(item, self.bound, &mut copy).ok_or(Error::Overtaken);
+            let read = with_versions!(incarnation.map, V => {
+                let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
+                item::read_live(item, incarnation.still(self.found), self.bound, &mut copy)
+            });
+            return read.ok_or(Error::Overtaken);
         };
         let zone = self.reader.zone.view();
         for _ in 0..TRIES {
-            match item::read_synced(item, zone, era, self.bound, &mut copy) {
+            let read = with_versions!(incarnation.map, V => {
+                let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
+                item::read_synced(item, zone, era, self.bound, &mut copy)
+            });
+            match read {
                 Ok(version) => return Ok(version),
                 Err(true) => std::hint::spin_loop(),
                 Err(false) => {
@@ -633,7 +687,9 @@ impl<'r> View<'r> {
         if seen.version >= end {
             return Ok(false);
         }
-        let version = before.map.item(spot.place).and_then(|item| item::version_live(item, end));
+        let version = with_versions!(before.map, V => {
+            before.map.item::<V>(spot.place).and_then(|item| item::read_last(item, end, |_| {}))
+        });
         Ok(version.is_none_or(|version| version > seen.version))
     }
 

@@ -7,7 +7,9 @@ use super::commit::count;
 use super::{Writer, batch_open};
 use crate::client::link::{take_fds, unexpected};
 use crate::client::payload::{Described, Payload, bytes_of};
-use crate::client::table::{Change, Finder, Item, Spot, changes_channel, copy, declared, fill, foreign, next_tag};
+use crate::client::table::{
+    Change, Finder, Item, Spot, changes_channel, copy, declared, fill, foreign, next_tag, with_versions,
+};
 use crate::client::waiting;
 use crate::error::{Error, Result};
 use crate::os::clock;
@@ -203,16 +205,18 @@ impl Writer {
         if let Some((map, end)) = before {
             for group in table.schema.groups() {
                 for place in (0..group.run.count).filter_map(|n| group.run.place(n)) {
-                    let (Some(old), Some(new)) = (map.item(place), table.map.item(place)) else { continue };
-                    let copied = |values: &[crate::sync::AtomicU64]| {
-                        item::write(new, 0, first, |words| {
-                            for (to, from) in words.iter().zip(values) {
-                                to.store(from.load(order::RELAXED.get()), order::RELAXED.get());
-                            }
-                        });
-                    };
-                    // It had a writer until now, which writes no more. What no sound one has left stays as if it was never set.
-                    item::read_live(old, end, copied);
+                    with_versions!(table.map, V => {
+                        let (Some(old), Some(new)) = (map.item::<V>(place), table.map.item::<V>(place)) else { continue };
+                        let copied = |values: &[crate::sync::AtomicU64]| {
+                            item::write(new, 0, first, |words| {
+                                for (to, from) in words.iter().zip(values) {
+                                    to.store(from.load(order::RELAXED.get()), order::RELAXED.get());
+                                }
+                            });
+                        };
+                        // Its writer writes no more. What no sound one has left stays as if it was never set.
+                        item::read_last(old, end, copied);
+                    });
                 }
             }
         }
@@ -360,14 +364,28 @@ impl Writer {
     fn set_and_show(&mut self, spot: Spot, bytes: &[u8]) -> Result<bell::Mask> {
         let version = self.version + 1;
         let index = self.tables[spot.table as usize].changes as usize;
-        let lane = &mut self.lanes[index];
-        let claim = match lane.ring.claim_easy(size_of::<Change>() as u32) {
-            Some(claim) => claim,
-            None => self.claim_change(index)?,
+        let change = Change { first: spot.index, count: 1 };
+        let Some(claim) = self.lanes[index].ring.claim_easy(size_of::<Change>() as u32) else {
+            return self.set_and_show_special(spot, bytes, change);
         };
         self.write_item(spot, bytes)?;
         let lane = &mut self.lanes[index];
-        lane.map.fill(claim.payload(), bytemuck::bytes_of(&Change { first: spot.index, count: 1 }));
+        lane.map.fill(claim.payload(), bytemuck::bytes_of(&change));
+        lane.ring.show_easy_joint(lane.map.view(), claim, version);
+        self.own.version.store(version, order::COMMIT.get());
+        self.version = version;
+        Ok(lane.mask.and(bell::Mask::of(bell::bit(u64::from(spot.index)))))
+    }
+
+    /// The same where the lane of changes enters a page.
+    #[cold]
+    fn set_and_show_special(&mut self, spot: Spot, bytes: &[u8], change: Change) -> Result<bell::Mask> {
+        let version = self.version + 1;
+        let index = self.tables[spot.table as usize].changes;
+        let claim = self.claim(super::Key { index, writer: self.tag }, size_of::<Change>())?;
+        self.write_item(spot, bytes)?;
+        let lane = &mut self.lanes[index as usize];
+        lane.map.fill(claim.payload(), bytemuck::bytes_of(&change));
         let view = lane.map.view();
         lane.ring.push(view, claim, version);
         lane.ring.show_batch(view, true);
@@ -375,12 +393,6 @@ impl Writer {
         self.version = version;
         lane.ring.committed(view, version);
         Ok(lane.mask.and(bell::Mask::of(bell::bit(u64::from(spot.index)))))
-    }
-
-    #[cold]
-    fn claim_change(&mut self, lane: usize) -> Result<crate::ring::lane::Claim> {
-        let key = super::Key { index: lane as u32, writer: self.tag };
-        self.claim(key, size_of::<Change>())
     }
 
     #[inline(always)]
@@ -400,12 +412,17 @@ impl Writer {
     #[inline(always)]
     fn write_item(&mut self, spot: Spot, bytes: &[u8]) -> Result<()> {
         let next = self.version + 1;
-        let zone = self.zone.view();
-        let Some(item) = self.tables[spot.table as usize].map.item(spot.place) else { return Err(foreign()) };
+        let zone = &self.zone;
+        let map = &self.tables[spot.table as usize].map;
         let races = &mut self.races;
-        let help = || sequencer::finish_begun(zone, clock::now, races);
-        let slot = self.keeper.choose(zone, item, self.version, help).map_err(|item::Overtaken| Error::Overtaken)?;
-        item::write(item, slot, next, |words| fill(spot, words, bytes));
+        let help = || sequencer::finish_begun(zone.view(), clock::now, races);
+        with_versions!(map, V => {
+            // SAFETY: the item is of this table (`check_spot`), so its place comes from the table's declaration, as the map does.
+            let item = unsafe { map.item_declared::<V>(spot.place) };
+            let chosen = self.keeper.choose(&self.header, || zone.view(), item, self.version, help);
+            let slot = chosen.map_err(|item::Overtaken| Error::Overtaken)?;
+            item::write(item, slot, next, |words| fill(spot, words, bytes));
+        });
         Ok(())
     }
 
@@ -414,9 +431,12 @@ impl Writer {
         self.check_spot(spot, bytes.len())?;
         let next = self.version + 1;
         let is_new = {
-            let item = self.tables[spot.table as usize].map.item(spot.place).ok_or_else(foreign)?;
-            // Relaxed: the writer's own.
-            item.versions.iter().all(|version| version.load(order::RELAXED.get()) != next)
+            let map = &self.tables[spot.table as usize].map;
+            with_versions!(map, V => {
+                let item = map.item::<V>(spot.place).ok_or_else(foreign)?;
+                // Relaxed: the writer's own.
+                item.versions.iter().all(|version| version.load(order::RELAXED.get()) != next)
+            })
         };
         self.write_item(spot, bytes)?;
         self.begin_batch();
@@ -472,11 +492,12 @@ impl Writer {
         for table in self.touched_tables.drain(..) {
             let table = &mut self.tables[table as usize];
             for index in table.changed.drain(..) {
-                if let Some((_, place)) = table.schema.item(index)
-                    && let Some(item) = table.map.item(place)
-                {
-                    item::take_back(item, next);
-                }
+                let Some((_, place)) = table.schema.item(index) else { continue };
+                with_versions!(table.map, V => {
+                    if let Some(item) = table.map.item::<V>(place) {
+                        item::take_back(item, next);
+                    }
+                });
             }
         }
     }
@@ -504,9 +525,12 @@ impl Writer {
             return Err(Error::Forked);
         }
         let open = self.tables.get(spot.table as usize).filter(|open| open.tag == spot.tag).ok_or_else(foreign)?;
-        let item = open.map.item(spot.place).ok_or_else(foreign)?;
         let mut bytes = Vec::new();
-        match item::read_live(item, self.version + 1, |words| copy(spot, words, &mut bytes)) {
+        let read = with_versions!(open.map, V => {
+            let item = open.map.item::<V>(spot.place).ok_or_else(foreign)?;
+            item::read_last(item, self.version + 1, |words| copy(spot, words, &mut bytes))
+        });
+        match read {
             Some(_) => Ok(bytes),
             None => Err(Error::Overtaken),
         }

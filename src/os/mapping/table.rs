@@ -66,25 +66,46 @@ impl TableMap {
         unsafe { self.region.base().cast::<Header>().as_ref() }
     }
 
-    /// The item at a place, if that is inside the segment and aligned.
+    /// How many versions its items have.
     #[inline(always)]
-    pub fn item(&self, place: Place) -> Option<Item<'_>> {
+    pub fn versions(&self) -> usize {
+        self.versions
+    }
+
+    /// The item at a place, if that is inside the segment and aligned, and items have `V` versions here.
+    #[inline(always)]
+    pub fn item<const V: usize>(&self, place: Place) -> Option<Item<'_, V>> {
         let Place { offset, head, words } = place;
-        let is_inside = offset >= ITEMS_OFFSET && offset <= self.size && place.end(self.versions) <= self.size;
-        if !is_inside || !(offset | u64::from(head)).is_multiple_of(8) || u64::from(head) < 8 * self.versions as u64 {
+        let is_inside = offset >= ITEMS_OFFSET && offset <= self.size && place.end(V) <= self.size;
+        let is_aligned = (offset | u64::from(head)).is_multiple_of(8) && u64::from(head) >= 8 * V as u64;
+        if !is_inside || !is_aligned || V != self.versions {
             return None;
         }
+        // SAFETY: as was checked.
+        Some(unsafe { self.item_inside(offset, head, words) })
+    }
+
+    /// The item at a place that a declaration says, of a table whose size and number of versions are those of that declaration.
+    ///
+    /// # Safety
+    /// `place` comes from a [`Run`](crate::layout::table::Run) that ends inside the segment; `V` is the number of versions of both.
+    #[inline(always)]
+    pub unsafe fn item_declared<const V: usize>(&self, place: Place) -> Item<'_, V> {
+        debug_assert!(self.item::<V>(place).is_some());
+        // SAFETY: a run's places are aligned, and are inside if its end is.
+        unsafe { self.item_inside(place.offset, place.head, place.words) }
+    }
+
+    /// # Safety
+    /// From `offset`, a multiple of 8, there are `head` bytes inside the segment, a multiple of 8 and at least `V` words, and then `V * words` words.
+    #[inline(always)]
+    unsafe fn item_inside<const V: usize>(&self, offset: u64, head: u32, words: u32) -> Item<'_, V> {
         let base = self.region.base();
-        // SAFETY: from `offset` to the place's end, which is inside the mapping (`is_inside`; the sum does not wrap: each of its parts is below
-        // 2^62), there are `head` bytes, at least the versions, and then `versions * words` words, all aligned to 8 and made of atomics. They
-        // are mapped for as long as `self` is borrowed.
+        // SAFETY: what the caller promises is mapped, aligned to 8, and made of atomics, for as long as `self` is borrowed.
         unsafe {
-            let versions = base.add(offset as usize).cast::<AtomicU64>();
+            let versions = base.add(offset as usize).cast::<[AtomicU64; V]>();
             let values = base.add(offset as usize + head as usize).cast::<AtomicU64>();
-            Some(Item {
-                versions: slice::from_raw_parts(versions.as_ptr(), self.versions),
-                values: slice::from_raw_parts(values.as_ptr(), self.versions * words as usize),
-            })
+            Item { versions: versions.as_ref(), values: slice::from_raw_parts(values.as_ptr(), V * words as usize) }
         }
     }
 
@@ -109,11 +130,11 @@ mod tests {
         let segment = Segment::create("test", size).unwrap();
         let map = TableMap::create(segment.fd(), size, 4, 7).unwrap();
         let place = run.place(9).unwrap();
-        let item = map.item(place).unwrap();
+        let item = map.item::<4>(place).unwrap();
         assert_eq!((item.versions.len(), item.values.len()), (4, 12));
         item.values[11].store(5, Ordering::Relaxed);
         let again = TableMap::new(segment.fd(), size, 4, Access::ReadOnly).unwrap();
-        assert_eq!(again.item(place).unwrap().values[11].load(Ordering::Relaxed), 5);
+        assert_eq!(again.item::<4>(place).unwrap().values[11].load(Ordering::Relaxed), 5);
         for bad in [
             Place { offset: size, ..place },
             Place { offset: u64::MAX - 7, ..place },
@@ -122,8 +143,9 @@ mod tests {
             Place { words: u32::MAX, ..place },
             Place { head: 24, ..place },
         ] {
-            assert!(map.item(bad).is_none(), "{bad:?}");
+            assert!(map.item::<4>(bad).is_none(), "{bad:?}");
         }
+        assert!(map.item::<5>(place).is_none());
         assert!(TableMap::new(segment.fd(), size + PAGE, 4, Access::ReadOnly).is_err());
         assert!(TableMap::new(segment.fd(), size, 9, Access::ReadOnly).is_err());
     }

@@ -14,7 +14,7 @@ use loom::thread;
 use std::rc::Rc;
 
 /// Items of two words each, all of one table, whose writer has row 0. The value of an item at commit `n` is `n` in both words.
-struct Table {
+struct Table<const V: usize> {
     segments: Rc<Segments>,
     items: Vec<(Vec<AtomicU64>, Vec<AtomicU64>)>,
     header: Header,
@@ -22,19 +22,19 @@ struct Table {
 
 const WORDS: usize = 2;
 
-impl Table {
-    fn new(pace: Pace, items: usize) -> Rc<Table> {
-        let versions = table::versions(pace);
+impl<const V: usize> Table<V> {
+    fn new(pace: Pace, items: usize) -> Rc<Table<V>> {
+        assert_eq!(V, table::versions(pace));
         let many = |n: usize| (0..n).map(|_| word()).collect::<Vec<_>>();
         let segments = Segments::of_pace(pace, 1, 0, 64);
-        let items = (0..items).map(|_| (many(versions), many(versions * WORDS))).collect();
+        let items = (0..items).map(|_| (many(V), many(V * WORDS))).collect();
         let header = Header { preamble: crate::layout::Preamble, first: Line(word()) };
         Rc::new(Table { segments, items, header })
     }
 
-    fn item(&self, n: usize) -> Item<'_> {
+    fn item(&self, n: usize) -> Item<'_, V> {
         let (versions, values) = &self.items[n];
-        Item { versions, values }
+        Item { versions: versions[..].try_into().unwrap(), values }
     }
 
     /// The last commit.
@@ -45,7 +45,7 @@ impl Table {
     /// The value at a commit, if the writer was not faster.
     fn live(&self, n: usize, bound: u64) -> Option<u64> {
         let mut value = Vec::new();
-        let version = item::read_live(self.item(n), bound, |words| value = load(words))?;
+        let version = item::read_live(self.item(n), (&self.segments.rows[0].version, bound), bound, |words| value = load(words))?;
         whole(&value);
         assert_eq!(value[0], version, "another value than its version's");
         Some(value[0])
@@ -79,15 +79,15 @@ fn whole(value: &[u64]) {
 }
 
 /// The writer as the client has it.
-struct Owner {
-    table: Rc<Table>,
+struct Owner<const V: usize> {
+    table: Rc<Table<V>>,
     keeper: Keeper,
     version: u64,
     settled: u64,
 }
 
-impl Owner {
-    fn new(table: &Rc<Table>) -> Owner {
+impl<const V: usize> Owner<V> {
+    fn new(table: &Rc<Table<V>>) -> Owner<V> {
         Owner { table: table.clone(), keeper: Keeper::new(0), version: table.version(), settled: 0 }
     }
 
@@ -95,7 +95,7 @@ impl Owner {
         let zone = self.table.segments.zone();
         let help = || sequencer::finish_begun(zone, no_clock, &mut Races::default());
         let item = self.table.item(n);
-        let slot = self.keeper.choose(zone, item, self.version, help).expect("an edge at every turn");
+        let slot = self.keeper.choose(zone.header, || zone, item, self.version, help).expect("an edge at every turn");
         let next = self.version + 1;
         item::write(item, slot, next, |words| words.iter().for_each(|word| word.store(next, RELAXED.get())));
     }
@@ -116,7 +116,7 @@ impl Owner {
 
 /// A writer that uses its versions again and again under a live reader of one item.
 fn live(writer: Stop, updates: u64) {
-    let table = Table::new(Pace::Free, 1);
+    let table = Table::<4>::new(Pace::Free, 1);
     let mut owner = Owner::new(&table);
     // All versions are in use.
     (0..3).for_each(|_| owner.update(&[0]));
@@ -153,7 +153,7 @@ fn a_stopped_writer_misleads_no_live_reader() {
 #[test]
 fn items_of_a_commit_are_read_together() {
     check(2, || {
-        let table = Table::new(Pace::Free, 2);
+        let table = Table::<4>::new(Pace::Free, 2);
         let mut owner = Owner::new(&table);
         (0..3).for_each(|_| owner.update(&[0, 1]));
         let shared = table.clone();
@@ -170,7 +170,7 @@ fn items_of_a_commit_are_read_together() {
 
 /// A writer, an edge that somebody else runs, and a synced reader of CURR and PREV.
 fn synced(writer: Stop, edges: Stop, updates: u64) {
-    let table = Table::new(Pace::Free, 1);
+    let table = Table::<4>::new(Pace::Free, 1);
     let mut owner = Owner::new(&table);
     // PREV, CURR and the newest are three versions.
     for _ in 0..2 {
@@ -225,7 +225,7 @@ fn a_stopped_edge_misleads_no_synced_reader() {
 #[test]
 fn a_helper_with_an_old_version_decides_for_nothing_that_is_gone() {
     check(3, || {
-        let table = Table::new(Pace::Free, 1);
+        let table = Table::<4>::new(Pace::Free, 1);
         let mut owner = Owner::new(&table);
         (0..2).for_each(|_| owner.update(&[0]));
         let shared = table.clone();
@@ -250,7 +250,7 @@ fn a_helper_with_an_old_version_decides_for_nothing_that_is_gone() {
 #[test]
 fn what_a_permit_names_is_kept() {
     check(2, || {
-        let table = Table::new(Pace::Lockstep, 1);
+        let table = Table::<5>::new(Pace::Lockstep, 1);
         let segments = &table.segments;
         segments.rows[0].state.store(crate::layout::zone::ROW_OPEN, RELAXED.get());
         let mut owner = Owner::new(&table);
@@ -287,7 +287,7 @@ fn what_a_permit_names_is_kept() {
 #[test]
 fn an_incarnation_is_whole_when_it_is_read() {
     check(3, || {
-        let table = Table::new(Pace::Free, 2);
+        let table = Table::<4>::new(Pace::Free, 2);
         let shared = table.clone();
         let owning = thread::spawn(move || {
             let mut owner = Owner::new(&shared);
@@ -316,7 +316,7 @@ fn an_incarnation_is_whole_when_it_is_read() {
 #[test]
 fn what_was_taken_back_is_not_seen() {
     check(2, || {
-        let table = Table::new(Pace::Free, 2);
+        let table = Table::<4>::new(Pace::Free, 2);
         let shared = table.clone();
         let writing = thread::spawn(move || {
             let mut owner = Owner::new(&shared);

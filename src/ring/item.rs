@@ -25,7 +25,7 @@
 
 use super::lockstep;
 use super::order::{
-    FIRST_SEE, FIRST_SET, GENERATION_SEE, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_SEE, ITEM_SHOW, ITEM_TOUCH, ITEM_WRITE, RELAXED,
+    GENERATION_SEE, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_TOUCH, ITEM_WRITE, RELAXED,
 };
 use super::sequencer::{self, Cut, Touched};
 use super::view::{Item, Zone};
@@ -56,7 +56,9 @@ fn pick<const V: usize>(versions: &[u64; V], bound: u64) -> usize {
 impl<'a, const V: usize> Item<'a, V> {
     #[inline(always)]
     fn see(&self) -> [u64; V] {
-        self.versions.each_ref().map(|word| word.load(ITEM_SEE.get()))
+        // Relaxed: those that a commit has made were published with the row's version, or with the cut. That another is being written, or has been
+        // since, counts at the last look, after the fence.
+        self.versions.each_ref().map(|word| word.load(RELAXED.get()))
     }
 
     /// The words of one version's value.
@@ -130,12 +132,14 @@ pub fn read_last<const V: usize>(item: Item<'_, V>, end: u64, copy: impl FnOnce(
 /// From which commit on this incarnation of a table has all that the one before had; 0: not yet.
 #[inline(always)]
 pub fn first(header: &Header) -> u64 {
-    header.first.0.load(FIRST_SEE.get())
+    // Relaxed: the items were published with the row's version, which is compared with this.
+    header.first.0.load(RELAXED.get())
 }
 
 /// The next commit, of this version, makes this incarnation of a table the one to read.
 pub fn set_first(header: &Header, version: u64) {
-    header.first.0.store(version, FIRST_SET.get());
+    // Relaxed: as above.
+    header.first.0.store(version, RELAXED.get());
 }
 
 /// Edges passed again and again, while a writer looked for a version to write on.
@@ -284,7 +288,8 @@ pub fn write<const V: usize>(item: Item<'_, V>, slot: usize, version: u64, fill:
     word.store(WRITING, ITEM_WRITE.get());
     ITEM_FENCE.fence();
     fill(item.value(slot));
-    word.store(version, ITEM_SHOW.get());
+    // Relaxed: the commit publishes it. Whoever meets it before that takes it for newer, and knows by the fence above what made it free.
+    word.store(version, RELAXED.get());
 }
 
 /// Takes back what [`write`] has written and was not committed.

@@ -229,15 +229,12 @@ sites! {
     SLEEPERS_SEE: load Acquire;
 
     // ---- item ----
-    /// A reader looks at an item's versions, before it chooses one. Pairs with [`ITEM_SHOW`] and [`ITEM_WRITE`].
-    ITEM_SEE: load Acquire;
-    /// A version is being written: whoever finds it knows of the newer one that made it free, and of the generation. Pairs with [`ITEM_SEE`].
+    /// A version is being written: whoever finds it knows of the newer one that made it free, and of the generation. Pairs with
+    /// [`ITEM_COPY_FENCE`].
     ITEM_WRITE: store Release;
     /// A writer, between that and the value. Pairs with [`ITEM_COPY_FENCE`].
     ITEM_FENCE: fence Release;
-    /// A version: publishes the value. Pairs with [`ITEM_SEE`].
-    ITEM_SHOW: store Release;
-    /// A reader, between its copy and its last look at the versions and the generation. Pairs with [`ITEM_FENCE`].
+    /// A reader, between its copy and its last look at the versions and the generation. Pairs with [`ITEM_FENCE`] and [`ITEM_WRITE`].
     ITEM_COPY_FENCE: fence Acquire;
     /// A live reader looks how many versions are newer than its commit; a synced one, whether the generation has gone too far on.
     ITEM_LAST_LOOK: step Relaxed;
@@ -245,10 +242,6 @@ sites! {
     ITEM_TOUCH: step Relaxed;
     /// A cut word, touched: publishes the commits before it, and the generation. Pairs with [`CUT_LOOK`] and [`CUT_SEE`].
     CUT_TOUCH: rmw Release;
-    /// From which commit on an incarnation is to be read: its items were written before. Pairs with [`FIRST_SEE`].
-    FIRST_SET: store Release;
-    /// A reader takes that, before the row's version. Pairs with [`FIRST_SET`].
-    FIRST_SEE: load Acquire;
 
     // ---- recovery ----
     /// Where a dead writer's lane ends. Pairs with [`END_SEE`].

@@ -27,7 +27,7 @@ pub(super) struct Table {
     pub(super) name: String,
     pub(super) schema: Schema,
     declaration: Arc<OwnedFd>,
-    /// Bytes of the declaration.
+    /// Bytes of the declaration, here and in its segment.
     declared: u64,
     /// The last incarnation that has ended with something in it, if the next has not; and the one that has a writer, if one has.
     pub(super) incarnations: Vec<Incarnation>,
@@ -114,20 +114,21 @@ impl Registry {
         let zone = self.zones.get(&writer.zone).ok_or_else(lost)?;
         let versions = versions(zone.geometry.pace);
         let writer = self.writers.get_mut(&serial).ok_or_else(lost)?;
-        let draft = writer.draft.get_or_insert_with(|| Schema::new(versions));
-        let declared = || {
-            for item in items {
-                draft.push(item).map_err(invalid)?;
-            }
-            if draft.encoded_len() > MAX_DECLARATION {
-                return Err(refused(
-                    Code::TooLarge,
-                    format!("declaration of a table: expected at most {MAX_DECLARATION} bytes, found more; declare fewer names"),
-                ));
-            }
-            Ok(())
-        };
-        declared().inspect_err(|_| writer.draft = None)
+        let mut draft = writer.draft.take().unwrap_or_else(|| Schema::new(versions));
+        let before = draft.memory();
+        let declared = items.into_iter().try_for_each(|item| draft.push(item).map_err(invalid));
+        let declared = declared.and_then(|()| match draft.encoded_len() {
+            ..=MAX_DECLARATION => self.ledger.reserve(draft.memory() - before),
+            found => Err(refused(
+                Code::TooLarge,
+                format!("declaration of a table: expected at most {MAX_DECLARATION} bytes, found {found}; declare fewer names"),
+            )),
+        });
+        match declared {
+            Ok(()) => writer.draft = Some(draft),
+            Err(_) => self.ledger.release(before),
+        }
+        declared
     }
 
     /// Opens a table for its next writer.
@@ -143,6 +144,8 @@ impl Registry {
         let number = self.next_number();
         let writer = self.writers.get_mut(&serial).ok_or_else(lost)?;
         let draft = writer.draft.take();
+        // From here on what is kept of it is the table's.
+        self.ledger.release(draft.as_ref().map_or(0, Schema::memory));
         let (zone_number, row, writer_name) = (writer.zone, writer.row, writer.name.clone());
         self.check_ownership(owner, zone_number, &name, fence)?;
         let zone = self.zones.get(&zone_number).ok_or_else(lost)?;
@@ -185,7 +188,7 @@ impl Registry {
                 format!("table `{name}`: expected at most {most} bytes, found {size}; declare less, or raise the broker's limit"),
             ));
         }
-        let declared = if found.is_none() { schema.encoded_len() } else { 0 };
+        let declared = if found.is_none() { schema.encoded_len() + schema.memory() } else { 0 };
         self.ledger.reserve(size + declared)?;
         let zone_name = &zone.name;
         let inherited = zone.segments.inherited(row);
@@ -373,6 +376,7 @@ impl Registry {
             self.incarnations.remove(&number);
             self.ledger.release(size);
         }
+        self.settle_table(&key);
     }
 
     /// An incarnation is not to be: its memory could not be made, or shared.

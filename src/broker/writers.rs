@@ -67,6 +67,7 @@ impl Registry {
     pub(super) fn close_writer(&mut self, serial: u64, died: bool, post: &mut dyn Post) {
         let Some(mut writer) = self.writers.remove(&serial) else { return };
         self.disown(writer.owner.client, serial);
+        self.ledger.release(writer.draft.take().map_or(0, |draft| draft.memory()));
         let lanes = std::mem::take(&mut writer.lanes);
         let ends = self.finish_lanes(&writer, &lanes);
         self.end_tables(serial, died, post);

@@ -51,12 +51,16 @@ pub struct Schema {
     versions: usize,
     /// Where the last item ends, in bytes.
     end: u64,
+    /// What [`Schema::encode`] makes at most, in bytes.
+    encoded: u64,
+    /// What this takes of its holder's memory, in bytes, about.
+    memory: u64,
 }
 
 impl Schema {
     /// A table without items yet, which have so many versions.
     pub fn new(versions: usize) -> Schema {
-        Schema { groups: Vec::new(), names: HashMap::new(), items: 0, versions, end: ITEMS_OFFSET }
+        Schema { groups: Vec::new(), names: HashMap::new(), items: 0, versions, end: ITEMS_OFFSET, encoded: 8, memory: 0 }
     }
 
     /// Declares more items.
@@ -101,6 +105,14 @@ impl Schema {
         let bytes = if ty.variable { max_len + 8 } else { max_len };
         let run = Run::new(self.end, count, bytes, self.versions)
             .ok_or_else(|| format!("{}: expected a table of fewer bytes; declare less", what()))?;
+        let is_new = self.groups.last().is_none_or(|last| !Arc::ptr_eq(&last.ty, &ty));
+        let described = |ty: &TypeDesc| {
+            20 + ty.name.len() as u64 + ty.fields.iter().map(|field| 16 + field.name.len() as u64).sum::<u64>()
+        };
+        let described = if is_new { described(&ty) } else { 0 };
+        self.encoded += 16 + name.len() as u64 + described;
+        // Its entry in the list and among the names, which is there twice; fields are kept with room to grow.
+        self.memory += 256 + 2 * name.len() as u64 + 4 * described;
         if !name.is_empty() {
             self.names.insert(name.clone(), self.groups.len() as u32);
         }
@@ -144,16 +156,12 @@ impl Schema {
 
     /// How many bytes [`Schema::encode`] makes at most.
     pub fn encoded_len(&self) -> u64 {
-        let of_type = |ty: &TypeDesc| {
-            20 + ty.name.len() as u64 + ty.fields.iter().map(|field| 16 + field.name.len() as u64).sum::<u64>()
-        };
-        let mut last = None;
-        let group = |group: &Group| {
-            let is_new = last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &group.ty));
-            last = Some(group.ty.clone());
-            16 + group.name.len() as u64 + if is_new { of_type(&group.ty) } else { 0 }
-        };
-        8 + self.groups.iter().map(group).sum::<u64>()
+        self.encoded
+    }
+
+    /// How many bytes of memory this takes, about: for whoever keeps it for a peer.
+    pub fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// What [`Schema::push`] was told, for [`Schema::decode`].

@@ -39,6 +39,11 @@
 //! # }
 //! ```
 //!
+//! # State
+//!
+//! A [table](TableReader) has items that keep their newest value, and those of the last two eras; a commit can set items and publish messages in one.
+//! Whoever cares for some of them is [told](TableWatch) when they change.
+//!
 //! # Waiting
 //!
 //! A reader spins, sleeps, or does first the one and then the other ([`Wait`]). It can be waited for in `poll` and `epoll`
@@ -61,7 +66,8 @@
 //! in the writer's *row* of the zone. An [edge](ring::sequencer) notes for each row how far it had come (its *cut*) and moves the zone's
 //! generation on by one CAS; the era is what lies between two cuts. Any participant can run an edge, several at once, and none waits for
 //! another; in [lockstep](ring::lockstep) zones the last permit runs it. A zone can be brought to [rest](ring::halt). [Room](ring::floor) is
-//! reclaimed under readers without their help, and round what readers [hold](ring::hold) that were passed. [Sleepers](ring::bell) cost a writer
+//! reclaimed under readers without their help, and round what readers [hold](ring::hold) that were passed. An [item](ring::item) of a table has a
+//! version for each era that can be asked for. [Sleepers](ring::bell) cost a writer
 //! one load while there are none, also those that leave the sleeping to [another thread](ring::relay) and wait in `epoll`. The [broker] makes
 //! the segments, hands out descriptors, and cleans up after the [dead](ring::recovery).
 //!
@@ -100,14 +106,15 @@ pub use layout::zone::{Pace, Reason};
 pub use client::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 #[cfg(not(loom))]
 pub use client::{
-    Batch, Bus, Change, Changes, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, LaneStats, Live, Loan, Message, Item, OnChange,
-    Origin, Payload, Reader, ReaderBuilder, ReaderStats, Sleeps, Start, Seen, Stats, Table, TableBuilder, TableReader, TableWatch, TableWatchBuilder, Unrested, View, Wait, WaitSet, Watch, Writer,
+    Batch, Bus, Change, Changes, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Item, Lane, LaneBuilder, LaneStats,
+    Live, Loan, Message, OnChange, Origin, Payload, Reader, ReaderBuilder, ReaderStats, Seen, Sleeps, Start, Stats,
+    Table, TableBuilder, TableReader, TableWatch, TableWatchBuilder, Unrested, View, Wait, WaitSet, Watch, Writer,
     WriterStats, Zone, ZoneStats, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;
 #[cfg(not(loom))]
 pub use wire::{
-    ChannelInfo, Delivery, EdgeInfo, Field, Group, LaneUse, TableInfo, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo, Scalar,
-    TypeDesc, WriterInfo, ZoneInfo,
+    ChannelInfo, Delivery, EdgeInfo, Field, Group, LaneUse, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo,
+    Scalar, TableInfo, TypeDesc, WriterInfo, ZoneInfo,
 };

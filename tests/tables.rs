@@ -34,8 +34,14 @@ fn values_are_read_live_and_as_of_eras() {
     writer.edge().unwrap();
     let current = reader.current().unwrap();
     let previous = current.previous().unwrap();
-    assert_eq!([current.get(ra), current.get(rb), previous.get(ra), previous.get(rb)].map(Result::unwrap), [3, 2, 1, 0]);
-    assert_eq!([current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap), [true, true, false]);
+    assert_eq!(
+        [current.get(ra), current.get(rb), previous.get(ra), previous.get(rb)].map(Result::unwrap),
+        [3, 2, 1, 0]
+    );
+    assert_eq!(
+        [current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap),
+        [true, true, false]
+    );
     // A view of an era is had until two more were sealed.
     writer.set(a, &4).unwrap();
     writer.edge().unwrap();

@@ -24,9 +24,7 @@
 //! them. So a read is good while at most one is; and if the row's version is still what it was, there is none to look for.
 
 use super::lockstep;
-use super::order::{
-    GENERATION_SEE, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_TOUCH, ITEM_WRITE, RELAXED,
-};
+use super::order::{GENERATION_SEE, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_TOUCH, ITEM_WRITE, RELAXED};
 use super::sequencer::{self, Cut, Touched};
 use super::view::{Item, Zone};
 use crate::layout::table::{Header, WRITING};
@@ -233,10 +231,9 @@ impl Keeper {
             Cut::Gone => None,
         };
         let before = generation.saturating_sub(1);
-        let (Some(current), Some(previous)) = (
-            if generation == 0 { Some(0) } else { cut(generation) },
-            if before == 0 { Some(0) } else { cut(before) },
-        ) else {
+        let (Some(current), Some(previous)) =
+            (if generation == 0 { Some(0) } else { cut(generation) }, if before == 0 { Some(0) } else { cut(before) })
+        else {
             return false;
         };
         (self.generation, self.cuts) = (generation, [current, previous]);

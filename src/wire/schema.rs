@@ -60,7 +60,15 @@ pub struct Schema {
 impl Schema {
     /// A table without items yet, which have so many versions.
     pub fn new(versions: usize) -> Schema {
-        Schema { groups: Vec::new(), names: HashMap::new(), items: 0, versions, end: ITEMS_OFFSET, encoded: 8, memory: 0 }
+        Schema {
+            groups: Vec::new(),
+            names: HashMap::new(),
+            items: 0,
+            versions,
+            end: ITEMS_OFFSET,
+            encoded: 8,
+            memory: 0,
+        }
     }
 
     /// Declares more items.
@@ -93,11 +101,15 @@ impl Schema {
             ));
         }
         let max_len = match (ty.variable, max_len) {
-            (true, 0) => return Err(format!("{}: expected the longest value's length, found none; declare it", what())),
+            (true, 0) => {
+                return Err(format!("{}: expected the longest value's length, found none; declare it", what()));
+            }
             (true, max_len) => max_len,
             (false, 0) => ty.size,
             (false, max_len) if max_len == ty.size => max_len,
-            (false, found) => return Err(format!("{}: expected {ty}, found a length of {found}; leave it out", what())),
+            (false, found) => {
+                return Err(format!("{}: expected {ty}, found a length of {found}; leave it out", what()));
+            }
         };
         if max_len > MAX_VALUE {
             return Err(format!("{}: expected at most {MAX_VALUE} bytes, found {max_len}; use a channel", what()));

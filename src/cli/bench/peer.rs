@@ -199,7 +199,9 @@ fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<Vec<u64>> {
         Job::PublishAlone => fanin::publish_bursts(size, 1, bus, arena)?,
         Job::Await => join::await_writers(bus, arena)?,
         Job::Follow => lossy::follow(bus, arena)?,
-        Job::UpdateBare | Job::ReadBare | Job::Update | Job::UpdateMany | Job::ReadItem => table::work(job, bus, arena)?,
+        Job::UpdateBare | Job::ReadBare | Job::Update | Job::UpdateMany | Job::ReadItem => {
+            table::work(job, bus, arena)?
+        }
         Job::Seal => return rate::compete(bus, arena),
         Job::CountBare => {
             ready();

@@ -63,7 +63,8 @@ impl Pair {
             bare: self.bare.figure(),
             table: self.table.figure(),
             ratio: ratios(&self.table.p50, &self.bare.p50),
-            other_per_second: [0, 1].map(|n| if self.rates[n].is_empty() { 0.0 } else { Spread::of(&self.rates[n]).median }),
+            other_per_second: [0, 1]
+                .map(|n| if self.rates[n].is_empty() { 0.0 } else { Spread::of(&self.rates[n]).median }),
         }
     }
 }
@@ -145,7 +146,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
     println!("table, items of {} bytes, {} runs; steal {:.1} %", report.size, report.runs, report.steal * 100.0);
     for Shown { what, bare, table, ratio, other_per_second: [bare_rate, table_rate] } in &report.pairs {
         println!("  {what:<34} {ratio} x the seqlock");
-        let rate = |rate: f64| if rate == 0.0 { String::new() } else { format!("   the other: {:.2} million/s", rate / 1e6) };
+        let rate =
+            |rate: f64| if rate == 0.0 { String::new() } else { format!("   the other: {:.2} million/s", rate / 1e6) };
         println!("    seqlock  {bare}{}", rate(*bare_rate));
         println!("    table    {table}{}", rate(*table_rate));
     }
@@ -175,7 +177,8 @@ impl Court<'_> {
                 black_box(&value);
                 Value(value).check()
             });
-            Ok(pair.bare.add(&samples?))
+            pair.bare.add(&samples?);
+            Ok(())
         })?;
         arena.reset();
         let (mut kept, mut item) = (None, None);
@@ -186,13 +189,16 @@ impl Court<'_> {
         self.with(pace.map(|pace| (Job::Update, pace)), &mut pair.rates[1], |bus| {
             let mut reader = bus.zone(ZONE).wait_table(TABLE, Duration::from_secs(10))?;
             let item = *item.insert(reader.item_at::<Value>(7)?);
-            let samples = sample(time, || loop {
-                match reader.get(item) {
-                    Err(Error::Overtaken) => {}
-                    value => break value?.check(),
+            let samples = sample(time, || {
+                loop {
+                    match reader.get(item) {
+                        Err(Error::Overtaken) => {}
+                        value => break value?.check(),
+                    }
                 }
             });
-            Ok(pair.table.add(&samples?))
+            pair.table.add(&samples?);
+            Ok(())
         })?;
         drop(kept);
         Ok(())
@@ -209,7 +215,8 @@ impl Court<'_> {
                 arena.write_seqlock(number, [number; 8]);
                 Ok(())
             });
-            Ok(pair.bare.add(&samples?))
+            pair.bare.add(&samples?);
+            Ok(())
         })?;
         arena.reset();
         let (mut writer, items) = open(&self.stage.bus)?;
@@ -218,7 +225,8 @@ impl Court<'_> {
                 number += 1;
                 writer.set(items[7], &Value([number; 8]))
             });
-            Ok(pair.table.add(&samples?))
+            pair.table.add(&samples?);
+            Ok(())
         })
     }
 

@@ -114,7 +114,9 @@ impl TableReader {
         let link = of.link().clone();
         let patience = Duration::from_secs(30);
         let (told, fds) = link.next_reply(id, timeout.unwrap_or(patience))?;
-        let Tell::TableShown { reader: number, zone: zone_number, geometry } = told else { return Err(unexpected("TableShown", &told)) };
+        let Tell::TableShown { reader: number, zone: zone_number, geometry } = told else {
+            return Err(unexpected("TableShown", &told));
+        };
         let [zone_fd, declaration] = take_fds(fds)?;
         let zone =
             ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadOnly).map_err(Error::io("mapping the zone segment"))?;
@@ -323,7 +325,12 @@ impl TableReader {
                         self.take_in(self.roster)?;
                         break;
                     }
-                    (_, None) => return Err(Error::Corrupt(format!("table `{}`: a row has another writer, and this one no end", self.name))),
+                    (_, None) => {
+                        return Err(Error::Corrupt(format!(
+                            "table `{}`: a row has another writer, and this one no end",
+                            self.name
+                        )));
+                    }
                 }
             }
         }
@@ -477,7 +484,11 @@ impl TableReader {
     fn view_of(&self, era: u64) -> Result<Option<View<'_>>> {
         let generation = self.zone.view().generation();
         if era == 0 || era > generation || era + 1 < generation {
-            return Err(Error::Gone { era, oldest: Some(generation.saturating_sub(1).max(1)).filter(|_| generation > 0), generation });
+            return Err(Error::Gone {
+                era,
+                oldest: Some(generation.saturating_sub(1).max(1)).filter(|_| generation > 0),
+                generation,
+            });
         }
         for index in (0..self.incarnations.len()).rev() {
             let incarnation = &self.incarnations[index];
@@ -497,7 +508,8 @@ impl TableReader {
     /// Whether a commit of a row is of the incarnation of what was seen.
     pub(super) fn is_of(&self, seen: &Seen, row: u32, version: u64) -> bool {
         let of = self.incarnations.iter().find(|incarnation| incarnation.number == seen.incarnation);
-        let is_of = |of: &Incarnation| of.row == row as usize && version >= of.first && of.end.is_none_or(|end| version <= end);
+        let is_of =
+            |of: &Incarnation| of.row == row as usize && version >= of.first && of.end.is_none_or(|end| version <= end);
         of.is_some_and(is_of)
     }
 
@@ -554,7 +566,9 @@ impl<'r> View<'r> {
     pub fn previous(&self) -> Result<View<'r>> {
         match self.era {
             Some(era) => self.reader.view_of(era - 1)?.ok_or(Error::Overtaken),
-            None => Err(Error::Invalid("previous: expected the view of an era, found the latest; use current".to_owned())),
+            None => {
+                Err(Error::Invalid("previous: expected the view of an era, found the latest; use current".to_owned()))
+            }
         }
     }
 
@@ -607,9 +621,9 @@ impl<'r> View<'r> {
     fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
         self.reader.check(spot)?;
         let incarnation = &self.reader.incarnations[self.incarnation];
-        // SAFETY (both): the item is of this handle (`check`), so its place comes from the table's declaration, as the maps do.
         let Some(era) = self.era else {
             let read = with_versions!(incarnation.map, V => {
+                // SAFETY: the item is of this handle (`check`), so its place comes from the table's declaration, as the maps do.
                 let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
                 item::read_live(item, incarnation.still(self.found), self.bound, &mut copy)
             });
@@ -618,6 +632,7 @@ impl<'r> View<'r> {
         let zone = self.reader.zone.view();
         for _ in 0..TRIES {
             let read = with_versions!(incarnation.map, V => {
+                // SAFETY: as above.
                 let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
                 item::read_synced(item, zone, era, self.bound, &mut copy)
             });
@@ -644,7 +659,9 @@ impl<'r> View<'r> {
     /// [`Error::Invalid`] for a view that is no era's; [`Error::Gone`] once two more have been sealed.
     pub fn changed<P: ?Sized>(&self, item: Item<P>) -> Result<bool> {
         let Some(era) = self.era else {
-            return Err(Error::Invalid("changed: expected the view of an era, found the latest; use changed_since".to_owned()));
+            return Err(Error::Invalid(
+                "changed: expected the view of an era, found the latest; use changed_since".to_owned(),
+            ));
         };
         let zone = self.reader.zone.view();
         // In the era before, the table may have had another writer.

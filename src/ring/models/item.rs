@@ -5,10 +5,10 @@ use crate::layout::table::{self, Header};
 use crate::layout::zone::Pace;
 use crate::layout::{lane::Line, word};
 use crate::ring::item::{self, Keeper};
+use crate::ring::lockstep;
 use crate::ring::order::{COMMIT, COMMIT_SEE, RELAXED};
 use crate::ring::sequencer::{self, Races};
 use crate::ring::view::Item;
-use crate::ring::lockstep;
 use crate::sync::AtomicU64;
 use loom::thread;
 use std::rc::Rc;
@@ -45,7 +45,8 @@ impl<const V: usize> Table<V> {
     /// The value at a commit, if the writer was not faster.
     fn live(&self, n: usize, bound: u64) -> Option<u64> {
         let mut value = Vec::new();
-        let version = item::read_live(self.item(n), (&self.segments.rows[0].version, bound), bound, |words| value = load(words))?;
+        let version =
+            item::read_live(self.item(n), (&self.segments.rows[0].version, bound), bound, |words| value = load(words))?;
         whole(&value);
         assert_eq!(value[0], version, "another value than its version's");
         Some(value[0])

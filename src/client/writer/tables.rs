@@ -139,10 +139,7 @@ impl Writer {
         let ask = Ask::OpenTable { writer: self.serial, table: name.to_owned(), fence };
         let (told, mut fds) = self.link.call(ask)?;
         let Tell::TableMade { incarnation, before } = told else { return Err(unexpected("TableMade", &told)) };
-        let before = match before {
-            Some(end) => Some((fds.pop(), end)),
-            None => None,
-        };
+        let before = before.map(|end| (fds.pop(), end));
         let [fd, declaration] = take_fds(fds)?;
         let schema = declared(declaration)?;
         let (size, versions) = (schema.segment_size(), schema.versions());

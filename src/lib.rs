@@ -39,6 +39,11 @@
 //! # }
 //! ```
 //!
+//! # Locks
+//!
+//! What several processes change in turn is guarded by a [`Lock`], which the broker grants in the order in which they asked, and takes back from
+//! the dead. A batch can be committed and the lock given back in [one step](LockGuard::commit).
+//!
 //! # Waiting
 //!
 //! A reader spins, sleeps, or does first the one and then the other ([`Wait`]). It can be waited for in `poll` and `epoll`
@@ -100,14 +105,14 @@ pub use layout::zone::{Pace, Reason};
 pub use client::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 #[cfg(not(loom))]
 pub use client::{
-    Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, LaneStats, Live, Loan, Message,
-    Origin, Payload, Reader, ReaderBuilder, ReaderStats, Sleeps, Start, Stats, Unrested, Wait, WaitSet, Watch, Writer,
-    WriterStats, Zone, ZoneStats, field,
+    Batch, Bus, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, LaneStats, Live, Loan, Lock,
+    LockGuard, LockWatch, Message, Origin, Payload, Reader, ReaderBuilder, ReaderStats, Sleeps, Start, Stats, Unrested,
+    Wait, WaitSet, Watch, Writer, WriterStats, Zone, ZoneStats, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;
 #[cfg(not(loom))]
 pub use wire::{
-    ChannelInfo, Delivery, EdgeInfo, Field, LaneUse, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo, Scalar,
-    TypeDesc, WriterInfo, ZoneInfo,
+    ChannelInfo, Delivery, EdgeInfo, Field, LaneUse, LockState, Policy, Presence, PresenceKind, PresenceWhat,
+    ReaderInfo, Scalar, TypeDesc, WriterInfo, ZoneInfo,
 };

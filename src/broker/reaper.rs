@@ -10,7 +10,8 @@ impl Registry {
     /// A connection's process is dead: all it had opened is closed.
     pub(super) fn bury(&mut self, client: u64, post: &mut dyn Post) {
         self.notify.forget(client);
-        let Some(owned) = self.owned.remove(&client) else { return };
+        self.forget_lock_requests(client, post);
+        let owned = self.owned.remove(&client).unwrap_or_default();
         for number in owned.halts {
             self.end_halt(client, number);
         }
@@ -21,11 +22,14 @@ impl Registry {
         for serial in owned.writers {
             self.close_writer(serial, true, post);
         }
+        // Last: its rows have told by now whether it gave them back with its last commits.
+        self.release_locks_of_dead(client, post);
     }
 
     /// A connection is closed; its process may live on.
-    pub(super) fn disconnect(&mut self, client: u64) {
+    pub(super) fn disconnect(&mut self, client: u64, post: &mut dyn Post) {
         self.notify.forget(client);
+        self.forget_lock_requests(client, post);
         let Some(owned) = self.owned.get(&client) else { return };
         for number in &owned.readers {
             if let Some(reader) = self.readers.get_mut(number) {

@@ -2,6 +2,7 @@
 
 use super::Broker;
 use super::lanes::LaneAsked;
+use super::locks::LockKey;
 use super::quota::refused;
 use super::readers::ReaderAsked;
 use super::registry::Owner;
@@ -164,7 +165,10 @@ impl Broker {
                 registry.wait_readers(owner, id, (zone, channel, count), post)?;
             }
             Ask::Watch { zone } => registry.watch(owner, id, zone, post)?,
-            Ask::Cancel { id } => registry.notify.cancel(owner.client, id),
+            Ask::Cancel { id } => {
+                registry.notify.cancel(owner.client, id);
+                registry.locks.unwatch(owner.client, id);
+            }
             Ask::List => registry.list(owner, id, post),
             Ask::Sync => done(post),
             Ask::CreateZone { zone, options } => {
@@ -194,6 +198,25 @@ impl Broker {
             Ask::Early { zone } => {
                 registry.raise_early(zone)?;
                 done(post);
+            }
+            Ask::AcquireLock { zone, kind, name, wait } => {
+                registry.acquire_lock(owner, id, (LockKey { zone, kind, name }, wait), post)?;
+            }
+            Ask::CancelLock { id: waiting } => {
+                registry.cancel_lock(owner.client, waiting, post);
+                done(post);
+            }
+            Ask::ReleaseLock { fence } => {
+                registry.release_lock(owner.client, fence, post)?;
+                done(post);
+            }
+            Ask::ReleaseLockAfter { fence, writer, version } => {
+                if let Err(error) = registry.release_lock_after(owner, fence, writer, version) {
+                    tracing::debug!(client = owner.client, %error, "not answered");
+                }
+            }
+            Ask::WatchLock { zone, kind, name } => {
+                registry.watch_lock(owner.client, id, LockKey { zone, kind, name }, post)?;
             }
         }
         Ok(())

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub(crate) type Parcel = (Tell, Vec<OwnedFd>);
 
 /// How long the broker may take for an ordinary answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// What a reader that does not look may leave in its inbox before the connection is given up.
 const MOST_UNREAD: usize = 65_536;
 
@@ -302,6 +302,13 @@ impl Link {
                 return Err(std::io::ErrorKind::ConnectionAborted.into());
             }
         };
+        if let Tell::LockGranted { fence, .. } = reply.body
+            && !state.replies.contains_key(&reply.id)
+        {
+            // Whoever asked has given up: the lock is nobody's here.
+            let _ = self.post(0, Ask::ReleaseLock { fence });
+            return Ok(true);
+        }
         state.file((reply.id, reply.body, packet.fds))
     }
 }

@@ -475,6 +475,10 @@ impl Writer {
         self.epoch.is_current()
     }
 
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     #[cfg(feature = "capi")]
     pub(crate) fn check_fork(&self) -> Result<()> {
         self.link.check_fork()

@@ -28,16 +28,16 @@ mod tell;
 mod tests;
 mod types;
 
-pub use ask::{Ask, Delivery, Policy, Wanted, ZoneOptions};
+pub use ask::{Ask, Delivery, LockKind, Policy, Wanted, ZoneOptions};
 pub use codec::DecodeError;
 pub use listing::{ChannelInfo, EdgeInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
-pub use tell::{LaneInfo, Presence, PresenceKind, PresenceWhat, Tell};
+pub use tell::{LaneInfo, LockState, Presence, PresenceKind, PresenceWhat, Tell};
 pub use types::{Field, MAX_FIELDS, MAX_NAME, Scalar, TypeDesc, check_name};
 
 use codec::{Input, Wire};
 
 /// The version of this protocol; raised with any change of it.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Client to broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

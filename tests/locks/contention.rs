@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
-use syncline::{Bus, Error, LockGuard, LockState, LockWatch};
+use syncline::{Bus, Error, Lock, LockGuard, LockState, LockWatch};
 
 const TEST: &str = "contention::one_holder_at_a_time";
 const WORKERS: usize = 4;
@@ -156,11 +156,12 @@ fn one_holder_at_a_time() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("words");
     let words = SharedWord::new(&path);
-    let watch = bus.zone("z").lock("l").watch().expect("watch");
+    let lock = bus.zone("z").lock("l");
+    let watch = lock.watch().expect("watch");
     let is_enough = AtomicBool::new(false);
     let (states, ends, met) = std::thread::scope(|scope| {
         let recorder = scope.spawn(|| record(watch, &is_enough));
-        let (ends, met) = contend(rounds, bus.socket(), &path, &words);
+        let (ends, met) = contend(rounds, &lock, bus.socket(), &path, &words);
         is_enough.store(true, SeqCst);
         (recorder.join().expect("all that was told"), ends, met)
     });
@@ -185,7 +186,13 @@ fn one_holder_at_a_time() {
 }
 
 /// Kills and stops workers; what each that died was at in the end, by process, and what that met.
-fn contend(rounds: u64, socket: &Path, path: &Path, words: &SharedWord) -> (BTreeMap<u32, (u64, At)>, Met) {
+fn contend(
+    rounds: u64,
+    lock: &Lock,
+    socket: &Path,
+    path: &Path,
+    words: &SharedWord,
+) -> (BTreeMap<u32, (u64, At)>, Met) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut ends, mut met) = (BTreeMap::new(), Met::default());
     let start = |index: usize| {
@@ -198,15 +205,15 @@ fn contend(rounds: u64, socket: &Path, path: &Path, words: &SharedWord) -> (BTre
     let mut workers: Vec<_> = (0..WORKERS).map(start).collect();
     for _ in 0..rounds {
         let index = random.below(WORKERS as u64) as usize;
+        std::thread::sleep(Duration::from_micros(random.below(LONGEST)));
         // Half of them while they are inside, which is otherwise a matter of luck.
         let inside = words.at(INSIDE).load(SeqCst);
         let inside = workers.iter().position(|worker| u64::from(worker.pid()) == inside && random.below(2) == 0);
         let index = inside.unwrap_or(index);
-        std::thread::sleep(Duration::from_micros(random.below(LONGEST)));
         let worker = &mut workers[index];
         if random.below(3) == 0 {
             worker.stop();
-            watch_stopped(worker.pid(), words, &mut met);
+            look_at_stopped(worker.pid(), lock, words, &mut met);
             worker.resume();
             continue;
         }
@@ -228,19 +235,23 @@ fn contend(rounds: u64, socket: &Path, path: &Path, words: &SharedWord) -> (BTre
 }
 
 /// A process is stopped: if it holds the lock, nobody else gets it.
-fn watch_stopped(pid: u32, words: &SharedWord, met: &mut Met) {
+fn look_at_stopped(pid: u32, lock: &Lock, words: &SharedWord, met: &mut Met) {
     let is_inside = || words.at(INSIDE).load(SeqCst) == u64::from(pid);
     if !is_inside() {
         met.stopped_elsewhere += 1;
         return;
     }
-    let before = (words.at(STORED).load(SeqCst), words.at(HELD).load(SeqCst));
-    std::thread::sleep(Duration::from_millis(3));
-    assert!(is_inside(), "somebody else got the lock of a process that is only stopped");
-    let after = (words.at(STORED).load(SeqCst), words.at(HELD).load(SeqCst));
-    assert_eq!(before, after, "somebody else held the lock of a process that is only stopped");
+    let before = words.at(HELD).load(SeqCst);
+    let waits = lock.acquire(Duration::from_millis(2));
+    assert!(matches!(waits, Err(Error::Timeout)), "we got the lock of a process that is only stopped: {waits:?}");
+    let state = lock.watch().expect("watch").next(LONG).expect("a state");
+    assert_eq!(state.holder_pid, pid);
+    assert!(
+        is_inside() && words.at(HELD).load(SeqCst) == before,
+        "somebody got the lock of a process that is only stopped"
+    );
     met.stopped_inside += 1;
-    met.queued_behind_stopped += words.at(GIVEN_UP).load(SeqCst).min(1);
+    met.queued_behind_stopped += u64::from(state.waiting);
 }
 
 /// Each grant is told whether the holder before it died with the lock.

@@ -11,6 +11,8 @@ use syncline::{Bus, Error, Reader, Start};
 
 const TEST: &str = "step::commit_and_release_are_one_step";
 const LANES: usize = 4;
+/// Writers that do nothing.
+const ROWS: u32 = 300;
 /// The longest time from the moment that a victim begins to commit to its end, in microseconds.
 const LONGEST: u64 = 150;
 
@@ -76,9 +78,10 @@ fn commit_and_release_are_one_step() {
     // What it was asked stands in its log.
     let (_broker, bus) =
         BrokerProcess::start_logging(&socket, File::options().append(true).create(true).open(&log).expect("log"));
-    let zone = bus.zone("z");
+    // With each commit comes an edge over many rows: some time passes before the lock is given back.
+    let zone = bus.zone("z").writers(ROWS + 1).every_commits(1);
     let lock = zone.lock("l");
-    let _keeper = zone.writer("keeper").expect("writer");
+    let _others: Vec<_> = (0..ROWS).map(|_| zone.writer("other").expect("writer")).collect();
     let mut random = Random(0x5eed_0000_0000_0002);
     let mut builder = zone.reader("reader").start(Start::Latest);
     for lane in 0..LANES {
@@ -100,23 +103,28 @@ fn commit_and_release_are_one_step() {
             seen.parts.len() as u64 >= most
         });
         let (word, known) = (words.word(), words.word().load(SeqCst));
-        let waits = std::thread::scope(|scope| {
-            let waits = scope.spawn(|| lock.acquire(LONG).expect("acquire"));
-            match round % 3 {
-                // When its commit is there.
-                0 => while !waits.is_finished() && (seen.take(&mut reader) || seen.last() <= known) {},
-                // A moment after it has begun to commit.
-                1 => {
-                    while word.load(SeqCst) == known && !waits.is_finished() {}
-                    let end = std::time::Instant::now() + Duration::from_micros(random.below(LONGEST));
+        let waits = if round % 4 == 0 {
+            // At any moment, and nobody waits for the lock.
+            std::thread::sleep(Duration::from_micros(random.below(LONGEST * 10)));
+            process.kill();
+            lock.acquire(LONG).expect("acquire")
+        } else {
+            std::thread::scope(|scope| {
+                let waits = scope.spawn(|| lock.acquire(LONG).expect("acquire"));
+                if round % 4 == 1 {
+                    // When its commit is there.
+                    while !waits.is_finished() && (seen.take(&mut reader) || seen.last() <= known) {}
+                } else {
+                    // When it begins to commit, or a moment after that.
+                    while !waits.is_finished() && word.load(SeqCst) == known {}
+                    let delay = Duration::from_micros(if round % 4 == 2 { 0 } else { random.below(LONGEST) });
+                    let end = std::time::Instant::now() + delay;
                     while std::time::Instant::now() < end {}
                 }
-                // At any moment.
-                _ => std::thread::sleep(Duration::from_micros(random.below(LONGEST * 10))),
-            }
-            process.kill();
-            waits.join().expect("the lock")
-        });
+                process.kill();
+                waits.join().expect("the lock")
+            })
+        };
         eventually("the reader is told of all ends", || {
             while seen.take(&mut reader) {}
             seen.closed == LANES

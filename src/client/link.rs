@@ -218,6 +218,12 @@ impl Link {
         Ok(state.readers.get_mut(&reader).map(std::mem::take).unwrap_or_default())
     }
 
+    /// Takes in all that has arrived; an error if that is the end of the connection.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.take_in(0)?;
+        if self.lock()?.lost { Err(self.lost(gone())) } else { Ok(()) }
+    }
+
     /// What the readers and writers of a zone share in this process.
     pub(crate) fn reactions(&self, zone: u64, rows: usize) -> Result<Arc<Reactions>> {
         let mut state = self.lock()?;
@@ -252,8 +258,7 @@ impl Link {
                 return Err(refusal(code, text));
             }
             if state.lost {
-                let gone = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the broker has gone");
-                return Err(self.lost(gone));
+                return Err(self.lost(gone()));
             }
             let left = left();
             if left.is_zero() {
@@ -339,6 +344,10 @@ impl State {
         }
         Ok(true)
     }
+}
+
+fn gone() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the broker has gone")
 }
 
 fn refusal(code: i32, text: String) -> Error {

@@ -151,6 +151,14 @@ impl LockGuard {
         self.died
     }
 
+    /// Whether there is still a lock: its broker is there, and has not given up this connection. Makes no request.
+    ///
+    /// # Errors
+    /// [`Error::NoBroker`]: a broker that comes later may grant the lock to somebody else.
+    pub fn check(&self) -> Result<()> {
+        self.link.check()
+    }
+
     /// Gives the lock back; so does dropping it.
     pub fn release(self) {}
 
@@ -195,11 +203,6 @@ impl LockGuard {
         // An empty batch makes no commit.
         let Some((serial, version)) = writer.next_commit() else { return Ok(()) };
         self.link.tell(Ask::ReleaseLockAfter { fence: self.fence, writer: serial, version })
-    }
-
-    #[cfg(feature = "capi")]
-    pub(crate) fn check_fork(&self) -> Result<()> {
-        self.link.check_fork()
     }
 }
 

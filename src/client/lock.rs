@@ -193,16 +193,29 @@ impl LockGuard {
         batch.commit()
     }
 
+    /// Whether a writer is of the same connection.
+    pub(crate) fn check_writer(&self, writer: &Writer) -> Result<()> {
+        self.link.check_fork()?;
+        if Arc::ptr_eq(&self.link, writer.link()) {
+            return Ok(());
+        }
+        let text = "commit and release: expected a writer of the bus that the lock is of, found one of another; open both from one";
+        Err(Error::Invalid(text.to_owned()))
+    }
+
     /// Tells the broker that the lock is given back with what the writer's open batch commits.
     pub(crate) fn promise(&self, writer: &Writer) -> Result<()> {
-        self.link.check_fork()?;
-        if !Arc::ptr_eq(&self.link, writer.link()) {
-            let text = "commit and release: expected a writer of the bus that the lock is of, found one of another; open both from one";
-            return Err(Error::Invalid(text.to_owned()));
-        }
+        self.check_writer(writer)?;
         // An empty batch makes no commit.
         let Some((serial, version)) = writer.next_commit() else { return Ok(()) };
         self.link.tell(Ask::ReleaseLockAfter { fence: self.fence, writer: serial, version })
+    }
+}
+
+#[cfg(feature = "capi")]
+impl LockGuard {
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.link.check_fork()
     }
 }
 

@@ -238,6 +238,12 @@ impl std::fmt::Debug for LockGuard {
     }
 }
 
+const _: () = {
+    const fn used_by_any_thread<T: Send + Sync>() {}
+    used_by_any_thread::<Lock>();
+    used_by_any_thread::<LockGuard>();
+};
+
 /// How a lock stands, and how that changes; from [`Lock::watch`].
 ///
 /// # Examples

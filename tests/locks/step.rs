@@ -76,8 +76,8 @@ fn commit_and_release_are_one_step() {
     let directory = tempfile::tempdir().expect("directory");
     let (socket, log) = (directory.path().join("broker.sock"), directory.path().join("log"));
     // What it was asked stands in its log.
-    let (_broker, bus) =
-        BrokerProcess::start_logging(&socket, File::options().append(true).create(true).open(&log).expect("log"));
+    let appending = File::options().append(true).create(true).open(&log).expect("log");
+    let (_broker, bus) = BrokerProcess::start_logging(&socket, appending);
     // With each commit comes an edge over many rows: some time passes before the lock is given back.
     let zone = bus.zone("z").writers(ROWS + 1).every_commits(1);
     let lock = zone.lock("l");
@@ -142,12 +142,15 @@ fn commit_and_release_are_one_step() {
             }
         }
         let is_committed = seen.parts.contains_key(&last);
-        let log = std::fs::read_to_string(&log).expect("the log");
-        let asked = |what: &str| log.contains(&format!("{what} {{ fence: {last}"));
-        let said =
-            || format!("grant {last}: promised: {}, released: {}", asked("ReleaseLockAfter"), asked("ReleaseLock"));
-        assert_eq!(waits.predecessor_died(), !is_committed, "{}, committed: {is_committed}", said());
-        match (is_committed, asked("ReleaseLock"), asked("ReleaseLockAfter")) {
+        let asked = std::fs::read_to_string(&log).expect("the log");
+        let was_asked = |what: &str, end: &str| asked.contains(&format!("{what} {{ fence: {last}{end}"));
+        let (promised, gave_back) = (was_asked("ReleaseLockAfter", ","), was_asked("ReleaseLock", " }"));
+        assert_eq!(
+            waits.predecessor_died(),
+            !is_committed,
+            "grant {last}: promised: {promised}, given back: {gave_back}, committed: {is_committed}"
+        );
+        match (is_committed, gave_back, promised) {
             (true, false, _) => between += 1,
             (true, true, _) => released += 1,
             (false, _, true) => in_commit += 1,
@@ -155,11 +158,7 @@ fn commit_and_release_are_one_step() {
         }
         commits += seen.parts.len();
         waits.release();
-        File::options()
-            .write(true)
-            .open(directory.path().join("log"))
-            .and_then(|log| log.set_len(0))
-            .expect("a log anew");
+        File::options().write(true).open(&log).and_then(|log| log.set_len(0)).expect("a log anew");
         std::fs::remove_file(&path).expect("remove");
     }
     println!(

@@ -160,7 +160,7 @@ fn one_holder_at_a_time() {
     if role().is_some() {
         worker();
     }
-    let rounds = times(120, 3000);
+    let rounds = times(300, 3000);
     let bus = Bus::embedded().expect("broker");
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("words");

@@ -31,6 +31,7 @@
  *   edge      what seals an era: all that all writers of the zone have committed since the edge before, visible at once.
  *             A participant asks for it, or it comes by itself as the zone's options say. It is on record, and may carry a tag.
  *   lockstep  a kind of zone whose edge passes when every writer has given its permit.
+ *   lock      held by one process at a time, by name, in the order of asking; a batch can be committed and a lock given back in one step.
  *   halt      a zone made to stand still between two messages, for as long as one holds it.
  *   wait set  waits for the first of several readers and other descriptors; readers have descriptors for poll() and epoll, too.
  *   reader    reads several channels of one zone: live (each message as soon as it is committed) or synced (whole sealed eras, in
@@ -925,6 +926,62 @@ int syncline_stats_reader(syncline_stats *stats, size_t index, const struct sync
 
 /* Frees the handle. NULL is fine. */
 void syncline_stats_close(syncline_stats *stats);
+
+/* ---- Locks ------------------------------------------------------------------------------------------------------------------- */
+
+/* A lock that is held: by one process at a time, which the broker chooses in the order in which they asked. It is given back by
+ * syncline_lock_release() or syncline_lock_commit(), or by the death of the process; not by the end of the bus, and not while the process is
+ * stopped. Any thread may give it back, one at a time. In a child of fork() it is the parent's: releasing it there frees the child's copy. */
+typedef struct syncline_lock syncline_lock;
+
+/* Acquires the lock of this name in a zone, which need not exist. With a timeout of 0: if nobody holds it. Locks have names of their own: one
+ * may be called as a channel is. Who asks for a lock that it holds itself waits for it as for anybody's.
+ * Returns 1 with the lock; 0 if it was not to be had in time, and the place in the queue is given up.
+ * Errors: SYNCLINE_EINVALID: a bad name; SYNCLINE_EEXHAUSTED: too many locks of this bus; SYNCLINE_ENOBROKER. */
+int syncline_lock_acquire(syncline_bus *bus, const char *zone, const char *name, int64_t timeout_ns, syncline_lock **lock);
+
+/* The number of this grant, larger than that of any earlier grant of this broker. What the lock guards can remember the last one, and refuse
+ * whoever comes with a smaller one. */
+int syncline_lock_fence(syncline_lock *lock, uint64_t *fence);
+
+/* 1 if whoever had the lock last died with it, so that what it guards may be half done; else 0. */
+int syncline_lock_predecessor_died(syncline_lock *lock);
+
+/* Whether there is still a lock.
+ * Errors: SYNCLINE_ENOBROKER: its broker has gone, and with it all its locks. */
+int syncline_lock_check(syncline_lock *lock);
+
+/* Commits the writer's batch and gives the lock back, in one step: if the process dies in the middle of it, the next holder finds either all of
+ * the batch, and is told of no death, or nothing of it, and is. The handle is freed and the batch over, also if it fails; but not with
+ * SYNCLINE_EFORKED or SYNCLINE_EINVALID: no batch is open, a loan is, or the writer is of another bus.
+ * Errors: as syncline_batch_commit(), and SYNCLINE_ENOBROKER; nothing is committed then. */
+int syncline_lock_commit(syncline_lock *lock, syncline_writer *writer);
+
+/* Gives the lock back, and frees the handle. NULL is fine. */
+void syncline_lock_release(syncline_lock *lock);
+
+/* How a lock stands. */
+struct syncline_lock_state {
+    uint64_t fence;     /* the holder's grant; 0: nobody holds it */
+    int32_t holder_pid; /* 0: nobody holds it */
+    uint32_t waiting;   /* how many wait for it */
+    uint32_t died;      /* 1: whoever had it last, before the holder if there is one, died with it */
+    uint32_t zero;
+};
+
+/* Tells of each change of a lock. It belongs to one thread at a time, and has a connection of its own. */
+typedef struct syncline_lock_watch syncline_lock_watch;
+
+/* Watches a lock.
+ * Errors: SYNCLINE_EINVALID: a bad name; SYNCLINE_ENOBROKER. */
+int syncline_lock_watch_open(syncline_bus *bus, const char *zone, const char *name, syncline_lock_watch **watch);
+
+/* Fetches a state into the caller's struct: first how the lock stands, then how after each change. Who leaves thousands of them unfetched loses
+ * the connection: SYNCLINE_ENOBROKER. */
+int syncline_lock_watch_next(syncline_lock_watch *watch, int64_t timeout_ns, struct syncline_lock_state *state);
+
+/* Ends the watch. NULL is fine. */
+void syncline_lock_watch_close(syncline_lock_watch *watch);
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,11 @@
 //! A [table](TableReader) has items that keep their newest value, and those of the last two eras; a commit can set items and publish messages in one.
 //! Whoever cares for some of them is [told](TableWatch) when they change.
 //!
+//! # Locks
+//!
+//! What several processes change in turn is guarded by a [`Lock`], which the broker grants in the order in which they asked, and takes back from
+//! the dead. A batch can be committed and the lock given back in [one step](LockGuard::commit).
+//!
 //! # Waiting
 //!
 //! A reader spins, sleeps, or does first the one and then the other ([`Wait`]). It can be waited for in `poll` and `epoll`
@@ -107,14 +112,14 @@ pub use client::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 #[cfg(not(loom))]
 pub use client::{
     Batch, Bus, Change, Changes, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Item, Lane, LaneBuilder, LaneStats,
-    Live, Loan, Message, OnChange, Origin, Payload, Reader, ReaderBuilder, ReaderStats, Seen, Sleeps, Start, Stats,
-    Table, TableBuilder, TableReader, TableWatch, TableWatchBuilder, Unrested, View, Wait, WaitSet, Watch, Writer,
-    WriterStats, Zone, ZoneStats, field,
+    Live, Loan, Lock, LockGuard, LockWatch, Message, OnChange, Origin, Payload, Reader, ReaderBuilder, ReaderStats,
+    Seen, Sleeps, Start, Stats, Table, TableBuilder, TableReader, TableWatch, TableWatchBuilder, Unrested, View, Wait,
+    WaitSet, Watch, Writer, WriterStats, Zone, ZoneStats, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;
 #[cfg(not(loom))]
 pub use wire::{
-    ChannelInfo, Delivery, EdgeInfo, Field, Group, LaneUse, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo,
-    Scalar, TableInfo, TypeDesc, WriterInfo, ZoneInfo,
+    ChannelInfo, Delivery, EdgeInfo, Field, Group, LaneUse, LockState, Policy, Presence, PresenceKind, PresenceWhat,
+    ReaderInfo, Scalar, TableInfo, TypeDesc, WriterInfo, ZoneInfo,
 };

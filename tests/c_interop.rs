@@ -110,6 +110,44 @@ log in level of writer 0: 4 messages, 24 bytes behind
 }
 
 #[test]
+fn locks_are_held_watched_and_given_back() {
+    conforms("tests/c/locks.c", Link::Shared);
+}
+
+/// Would break: a lock that two have; a batch that is not there when the lock is given back.
+#[test]
+fn processes_in_c_take_turns() {
+    const TURNS: usize = 40;
+    let bus = Bus::embedded().unwrap();
+    let mut log = bus.zone("bank").reader("log").channel::<u64>("turn").channel::<u64>("sum").open().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sum");
+    let program = Program::compile("examples/c/lock.c", Link::Shared);
+    let start = |_| program.start(&bus, &[file.to_str().unwrap(), &TURNS.to_string()]);
+    let children: Vec<_> = (0..3).map(start).collect();
+    for child in children {
+        assert_eq!(finish(child), format!("{TURNS} turns\n"));
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{}\n", 3 * TURNS), "nobody's turn is lost");
+    let (mut turns, mut sums, mut closed) = (Vec::new(), Vec::new(), 0);
+    while closed < 3 * 2 {
+        match log.recv(LONG) {
+            Ok(message) if message.channel() == "turn" => turns.push(message.copy::<u64>().unwrap()),
+            Ok(message) => sums.push(message.copy::<u64>().unwrap()),
+            Err(Error::Closed(_)) => closed += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    sums.sort_unstable();
+    assert_eq!(sums, (1..=3 * TURNS as u64).collect::<Vec<_>>());
+    turns.sort_unstable();
+    turns.dedup();
+    assert_eq!(turns.len(), 3 * TURNS, "each turn has a number of its own");
+    let guard = bus.zone("bank").lock("account").try_acquire().unwrap().expect("given back");
+    assert!(guard.fence() > turns[3 * TURNS - 1] && !guard.predecessor_died());
+}
+
+#[test]
 fn zones_are_made_listed_and_rolled_back() {
     conforms("tests/c/zones.c", Link::Shared);
 }

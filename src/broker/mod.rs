@@ -10,6 +10,7 @@
 //! | `writers`, `lanes`, `readers`, `tables` | what is done for each of them, and in which order |
 //! | `edges` | edges that come by themselves, halts, the past |
 //! | `reaper` | the dead and the disconnected |
+//! | `locks` | who holds which, and who is next |
 //! | `notify`, `listing` | telling who is there |
 //! | `segments` | shared memory: making it, and the calls into `ring` |
 //! | `session`, `requests` | connections, and what clients say |
@@ -25,6 +26,7 @@ mod edges;
 mod inspect;
 mod lanes;
 mod listing;
+mod locks;
 mod notify;
 mod quota;
 mod readers;
@@ -281,14 +283,21 @@ impl Broker {
         for client in self.sessions.take_drained() {
             self.registry.remind(client);
         }
-        for client in self.sessions.take_broken() {
-            self.registry.disconnect(client);
-            if self.registry.owns_something(client) {
-                tracing::debug!(client, "client has closed its connection and still has something open");
-                self.sessions.close(client);
-            } else {
-                tracing::debug!(client, "client gone");
-                self.sessions.remove(client);
+        // Others are told of what they waited for, which may break their connections in turn.
+        loop {
+            let broken = self.sessions.take_broken();
+            if broken.is_empty() {
+                return;
+            }
+            for client in broken {
+                self.registry.disconnect(client, &mut self.sessions);
+                if self.registry.owns_something(client) {
+                    tracing::debug!(client, "client has closed its connection and still has something open");
+                    self.sessions.close(client);
+                } else {
+                    tracing::debug!(client, "client gone");
+                    self.sessions.remove(client);
+                }
             }
         }
     }
@@ -311,6 +320,7 @@ impl Broker {
                 + registry.table_fds(),
             completed: registry.completed,
             buried: registry.buried,
+            locks: registry.locks.len(),
         };
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }

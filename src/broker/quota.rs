@@ -31,6 +31,8 @@ pub struct Limits {
     pub bytes: u64,
     /// Events that a client has not taken from its socket before its connection is ended. Default 4096.
     pub unread: usize,
+    /// Locks that one connection holds or waits for. Default 1024.
+    pub locks: usize,
 }
 
 impl Default for Limits {
@@ -48,6 +50,7 @@ impl Default for Limits {
             table_bytes: 4 << 30,
             bytes: half_of_memory(),
             unread: 4096,
+            locks: 1024,
         }
     }
 }

@@ -11,7 +11,8 @@ impl Registry {
     pub(super) fn bury(&mut self, client: u64, post: &mut dyn Post) {
         self.notify.forget(client);
         self.forget_table_waits(client);
-        let Some(owned) = self.owned.remove(&client) else { return };
+        self.forget_lock_requests(client, post);
+        let owned = self.owned.remove(&client).unwrap_or_default();
         for number in owned.halts {
             self.end_halt(client, number);
         }
@@ -25,12 +26,15 @@ impl Registry {
         for serial in owned.writers {
             self.close_writer(serial, true, post);
         }
+        // Last: its rows have told by now whether it gave them back with its last commits.
+        self.release_locks_of_dead(client, post);
     }
 
     /// A connection is closed; its process may live on.
-    pub(super) fn disconnect(&mut self, client: u64) {
+    pub(super) fn disconnect(&mut self, client: u64, post: &mut dyn Post) {
         self.notify.forget(client);
         self.forget_table_waits(client);
+        self.forget_lock_requests(client, post);
         let Some(owned) = self.owned.get(&client) else { return };
         for number in &owned.readers {
             if let Some(reader) = self.readers.get_mut(number) {
@@ -46,7 +50,8 @@ impl Registry {
     pub(super) fn remind(&self, client: u64) {
         let Some(owned) = self.owned.get(&client) else { return };
         let readers = owned.readers.iter().filter_map(|number| self.readers.get(number));
-        let zones: std::collections::BTreeSet<_> = readers.map(|reader| reader.zone).collect();
+        let zones = readers.map(|reader| reader.zone).chain(owned.table_readers.values().map(|(zone, _)| *zone));
+        let zones: std::collections::BTreeSet<_> = zones.collect();
         for zone in zones.iter().filter_map(|number| self.zones.get(number)) {
             zone.segments.announce();
         }

@@ -4,6 +4,7 @@
 //! who names it and goes with the last writer and reader; a channel likewise, within its zone.
 
 use super::edges::{Timing, policy_for};
+use super::locks::Locks;
 use super::notify::{self, Notify};
 use super::quota::{Ledger, Limits, check_room, refused, system};
 use super::segments::ZoneSegments;
@@ -191,6 +192,7 @@ pub(super) struct Registry {
     pub(super) completed: u64,
     pub(super) buried: u64,
     last_number: u64,
+    pub(super) locks: Locks,
 }
 
 impl Registry {
@@ -198,6 +200,7 @@ impl Registry {
         Registry {
             ledger: Ledger::new(limits.bytes),
             notify: Notify::new(limits.waits),
+            locks: Locks::new(limits.locks, limits.waits),
             limits,
             zones: BTreeMap::new(),
             zone_names: BTreeMap::new(),
@@ -221,9 +224,9 @@ impl Registry {
         self.last_number
     }
 
-    /// Whether a connection has opened anything that is still there.
+    /// Whether a connection has opened anything that is still there, or holds a lock.
     pub(super) fn owns_something(&self, client: u64) -> bool {
-        self.owned.contains_key(&client)
+        self.owned.contains_key(&client) || self.locks.holds_any(client)
     }
 
     pub(super) fn owned_by(&mut self, client: u64) -> &mut Owned {

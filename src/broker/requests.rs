@@ -2,6 +2,7 @@
 
 use super::Broker;
 use super::lanes::LaneAsked;
+use super::locks::LockKey;
 use super::quota::refused;
 use super::readers::ReaderAsked;
 use super::registry::Owner;
@@ -167,6 +168,7 @@ impl Broker {
             Ask::Cancel { id } => {
                 registry.notify.cancel(owner.client, id);
                 registry.cancel_table_wait(owner.client, id);
+                registry.locks.unwatch(owner.client, id);
             }
             Ask::List => registry.list(owner, id, post),
             Ask::Sync => done(post),
@@ -198,16 +200,31 @@ impl Broker {
                 registry.raise_early(zone)?;
                 done(post);
             }
+            Ask::AcquireLock { zone, kind, name, wait } => {
+                registry.acquire_lock(owner, id, (LockKey { zone, kind, name }, wait), post)?;
+            }
+            Ask::CancelLock { id: waiting } => {
+                registry.cancel_lock(owner.client, waiting, post);
+                done(post);
+            }
+            Ask::ReleaseLock { fence } => {
+                registry.release_lock(owner.client, fence, post)?;
+                done(post);
+            }
+            Ask::ReleaseLockAfter { fence, writer, version } => {
+                if let Err(error) = registry.release_lock_after(owner, fence, writer, version) {
+                    tracing::debug!(client = owner.client, %error, "not answered");
+                }
+            }
+            Ask::WatchLock { zone, kind, name } => {
+                registry.watch_lock(owner.client, id, LockKey { zone, kind, name }, post)?;
+            }
             Ask::TableItems { writer, items } => {
                 registry.table_items(owner, writer, items)?;
                 done(post);
             }
             Ask::OpenTable { writer, table, fence } => registry.open_table(owner, id, (writer, table, fence), post)?,
             Ask::TableMapped { incarnation } => registry.table_mapped(owner, id, incarnation, post)?,
-            Ask::CloseTable { incarnation } => {
-                registry.close_table(owner, incarnation, post)?;
-                done(post);
-            }
             Ask::ReadTable { zone, table, wait } => registry.read_table(owner, id, (zone, table, wait), post)?,
             Ask::CloseTableReader { reader } => {
                 registry.close_table_reader(owner, reader)?;

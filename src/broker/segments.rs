@@ -363,7 +363,7 @@ impl ZoneSegments {
         let zone = self.zone_map.view();
         let generation = zone.generation();
         let is_sealed = match sequencer::cut(zone, generation, row as usize) {
-            Cut::Version(cut) if generation > 0 => cut >= self.version(row).min(self.most(row)),
+            Cut::Version(cut) if generation > 0 => cut >= self.left_behind(row),
             _ => false,
         };
         generation + if is_sealed { 1 } else { 2 }
@@ -427,6 +427,11 @@ impl ZoneSegments {
         for bell in [&bells.live.0, &bells.synced.0, &bells.room.0] {
             bell::ring(bell, bell::ALL, Fence::Full, wake);
         }
+    }
+
+    /// The last commit of a row whose writer is gone that stays.
+    pub(super) fn left_behind(&self, row: u32) -> u64 {
+        self.version(row).min(self.most(row))
     }
 
     /// What a dead or departed writer of a row leaves behind at most: all, or, in a revocable zone, what it had permitted.

@@ -5,6 +5,7 @@
 //! readers of the eras before. A table goes with its zone.
 
 use super::lanes::SLICE;
+use super::locks::LockKey;
 use super::quota::{check_room, refused, system, unknown};
 use super::registry::{Owner, Registry, invalid, lost};
 use super::segments::{Fd, create_table, declaration, table_first};
@@ -12,7 +13,7 @@ use super::session::Post;
 use crate::error::{Code, Result};
 use crate::layout::table::versions;
 use crate::os::memfd::Segment;
-use crate::wire::{Schema, TableInfo, TableItem, Tell, check_name};
+use crate::wire::{LockKind, Schema, TableInfo, TableItem, Tell, check_name};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub(super) struct Incarnation {
     owner: Owner,
     row: u32,
     inherited: u64,
+    /// The number of its writer's ownership.
+    fence: u64,
     state: State,
 }
 
@@ -224,15 +227,31 @@ impl Registry {
         });
         table.fence = fence;
         let state = State::Filling { segment, done: 0, request: id };
-        table.incarnations.push(Incarnation { number, writer: serial, writer_name, owner, row, inherited, state });
+        table.incarnations.push(Incarnation {
+            number,
+            writer: serial,
+            writer_name,
+            owner,
+            row,
+            inherited,
+            fence,
+            state,
+        });
         self.incarnations.insert(number, key);
         self.fill_table(number, post);
         Ok(())
     }
 
     /// Whether the connection has the write ownership of this number.
-    fn check_ownership(&self, _owner: Owner, _zone: u64, _table: &str, _fence: u64) -> Result<()> {
-        Ok(())
+    fn check_ownership(&self, owner: Owner, zone: u64, table: &str, fence: u64) -> Result<()> {
+        let zone = &self.zones.get(&zone).ok_or_else(lost)?.name;
+        let is_it = |key: &LockKey| key.kind == LockKind::Table && key.zone == *zone && key.name == table;
+        if self.holds_lock(owner.client, fence).is_some_and(is_it) {
+            return Ok(());
+        }
+        Err(invalid(format!(
+            "table `{table}` of zone `{zone}`: expected its ownership, found {fence}, which is none; acquire it first"
+        )))
     }
 
     fn table_of(&mut self, incarnation: u64) -> Option<&mut Table> {
@@ -323,19 +342,18 @@ impl Registry {
         Ok(())
     }
 
-    /// A writer gives a table up by its own word.
-    pub(super) fn close_table(&mut self, owner: Owner, number: u64, post: &mut dyn Post) -> Result<()> {
-        let key = self.incarnations.get(&number).ok_or_else(|| unknown("table's incarnation", number))?.clone();
-        let is_own =
-            |other: &Incarnation| other.number == number && other.owner.client == owner.client && other.has_writer();
-        if !self.tables.get(&key).is_some_and(|table| table.incarnations.iter().any(is_own)) {
-            return Err(unknown("table's incarnation", number));
+    /// The write ownership of this number is given back: what its owner has written has its end, also if its writer goes on without it.
+    pub(super) fn end_ownership(&mut self, fence: u64, post: &mut dyn Post) {
+        let owned = |table: &Table| {
+            let its = |one: &&Incarnation| one.fence == fence && one.has_writer();
+            table.incarnations.iter().find(its).map(|one| (one.number, table.zone))
+        };
+        if let Some((number, zone)) = self.tables.values().find_map(owned) {
+            self.end_incarnation(number, false, post);
+            if let Some(zone) = self.zones.get(&zone) {
+                zone.segments.announce();
+            }
         }
-        self.end_incarnation(number, false, post);
-        if let Some(zone) = self.zones.get(&key.0) {
-            zone.segments.announce();
-        }
-        Ok(())
     }
 
     /// A writer is gone: its tables get their last commit. After the last commit of its row was finished or buried, before the row is free.

@@ -55,6 +55,8 @@ pub struct Stats {
     pub completed: u64,
     /// Last commits of writers that were buried after they had gone: batches that had begun to appear.
     pub buried: u64,
+    /// Locks that somebody holds, waits for or watches, or whose last holder died.
+    pub locks: usize,
 }
 
 /// Where a broker leaves its numbers.

@@ -1,6 +1,7 @@
 //! Writers: a row of a zone, taken and given back.
 //!
-//! When a writer leaves, or is proven dead, in this order: its last commit is finished or buried; the end of each lane is
+//! When a writer leaves, or is proven dead, in this order: its last commit is finished or buried; locks that it gives back with that are
+//! told; the end of each lane is
 //! written into every reader's entry; readers are told; only then its row is free for another, whose first commit would
 //! otherwise make a buried frame valid. If it was the zone's last writer, the broker seals what is not sealed yet: nobody
 //! else would.
@@ -70,6 +71,9 @@ impl Registry {
         self.ledger.release(writer.draft.take().map_or(0, |draft| draft.memory()));
         let lanes = std::mem::take(&mut writer.lanes);
         let ends = self.finish_lanes(&writer, &lanes);
+        if let Some(zone) = self.zones.get(&writer.zone) {
+            self.locks.writer_gone(writer.owner.client, serial, zone.segments.left_behind(writer.row));
+        }
         self.end_tables(serial, died, post);
         if died && let Some(zone) = self.zones.get(&writer.zone) {
             zone.segments.finish_edge();

@@ -6,6 +6,7 @@
 mod arguments;
 mod bench;
 mod broker;
+mod child;
 mod demo;
 mod edge;
 mod exit;
@@ -15,6 +16,7 @@ mod interrupt;
 mod lines;
 mod list;
 mod listing;
+mod lock;
 mod output;
 mod phrase;
 mod publish;
@@ -77,6 +79,9 @@ enum Command {
     Zone(zone::Zone),
     /// Print who comes, leaves and dies, as it happens
     Watch(watch::Arguments),
+    /// Run a command while it has a lock that processes share
+    #[command(after_help = lock::EXAMPLES)]
+    Lock(lock::Arguments),
     /// Show the main job on this host's own figures, or (`demo torn`) why edges are needed
     Demo(demo::Arguments),
     /// Measure latency, throughput, commits and edges, against the bare limits of this machine
@@ -126,6 +131,7 @@ fn run(command: Command, place: &Place) -> Outcome {
         Command::Stat(arguments) => stat::run(&arguments, place),
         Command::Zone(command) => zone::run(&command, place),
         Command::Watch(arguments) => watch::run(&arguments, place),
+        Command::Lock(arguments) => lock::run(&arguments, place),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(bench) => bench::run(&bench, place),
         Command::DemoPart(arguments) => demo::part::run(&arguments, place),

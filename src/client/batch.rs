@@ -19,6 +19,10 @@ impl<'w> Batch<'w> {
         Batch { writer }
     }
 
+    pub(crate) fn writer(&self) -> &Writer {
+        self.writer
+    }
+
     /// Adds a message.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ impl Drop for Embedded {
 }
 
 /// The name that this process gives the broker.
-fn process_name() -> String {
+pub(super) fn process_name() -> String {
     let comm = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
     let name: String = comm.chars().filter(|c| !c.is_control()).collect();
     if name.is_empty() { "unnamed".to_owned() } else { name }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub(crate) type Parcel = (Tell, Vec<OwnedFd>);
 
 /// How long the broker may take for an ordinary answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// What a reader that does not look may leave in its inbox before the connection is given up.
 const MOST_UNREAD: usize = 65_536;
 
@@ -238,6 +238,12 @@ impl Link {
         Ok(state.readers.get_mut(&reader).map(std::mem::take).unwrap_or_default())
     }
 
+    /// Takes in all that has arrived; an error if that is the end of the connection.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.take_in(0)?;
+        if self.lock()?.lost { Err(self.lost(gone())) } else { Ok(()) }
+    }
+
     /// What the readers and writers of a zone share in this process.
     pub(crate) fn reactions(&self, zone: u64, rows: usize) -> Result<Arc<Reactions>> {
         let mut state = self.lock()?;
@@ -272,8 +278,7 @@ impl Link {
                 return Err(refusal(code, text));
             }
             if state.lost {
-                let gone = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the broker has gone");
-                return Err(self.lost(gone));
+                return Err(self.lost(gone()));
             }
             let left = left();
             if left.is_zero() {
@@ -322,6 +327,13 @@ impl Link {
                 return Err(std::io::ErrorKind::ConnectionAborted.into());
             }
         };
+        if let Tell::LockGranted { fence, .. } = reply.body
+            && !state.replies.contains_key(&reply.id)
+        {
+            // Whoever asked has given up: the lock is nobody's here.
+            let _ = self.post(0, Ask::ReleaseLock { fence });
+            return Ok(true);
+        }
         state.file((reply.id, reply.body, packet.fds))
     }
 }
@@ -355,6 +367,10 @@ impl State {
         }
         Ok(true)
     }
+}
+
+fn gone() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the broker has gone")
 }
 
 fn refusal(code: i32, text: String) -> Error {

@@ -210,7 +210,8 @@ pub struct Writer {
     reactions: Arc<Reactions>,
     row: u32,
     pace: Pace,
-    /// The broker's number for the zone, and for this writer.
+    /// The zone's name, and the broker's number for it, and for this writer.
+    zone_name: String,
     number: u64,
     serial: u64,
     /// Tells this writer's lanes from those of others in this process, of whatever broker they are; not 0.
@@ -258,6 +259,7 @@ impl Writer {
             return Err(unexpected("Writer", &told));
         };
         let [zone_fd, meeting_fd] = take_fds(fds)?;
+        let zone_name = zone.name().to_owned();
         let zone = ZoneMap::new(zone_fd.as_fd(), geometry, Access::ReadWrite)
             .map_err(Error::io("mapping the zone segment"))?;
         let meeting =
@@ -285,6 +287,7 @@ impl Writer {
             reactions,
             row,
             pace: geometry.pace,
+            zone_name,
             number,
             serial,
             tag,
@@ -484,6 +487,10 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn is_current(&self) -> bool {
         self.epoch.is_current()
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
     }
 
     #[cfg(feature = "capi")]

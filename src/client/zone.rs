@@ -3,6 +3,7 @@
 use super::driver::Driver;
 use super::halt::{Halt, HaltParts};
 use super::link::{Link, take_fds, unexpected};
+use super::lock::Lock;
 use super::reader::ReaderBuilder;
 use super::stats::Stats;
 use super::table::TableReader;
@@ -271,6 +272,12 @@ impl Zone {
     /// Describes a reader; `name` is for people.
     pub fn reader(&self, name: &str) -> ReaderBuilder {
         ReaderBuilder::new(self.clone(), name)
+    }
+
+    /// A lock by name, between the processes that use this zone; the zone need not exist. Locks have names of their own: one may be called as
+    /// a channel is.
+    pub fn lock(&self, name: &str) -> Lock {
+        Lock::named(self.link.clone(), &self.name, name)
     }
 
     /// Waits until at least `count` readers subscribe to a channel, and returns how many do. The channel need not exist yet.

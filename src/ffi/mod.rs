@@ -21,6 +21,7 @@ mod error;
 mod halt;
 mod listing;
 mod live;
+mod lock;
 mod message;
 mod publish;
 mod reader;

@@ -1,6 +1,6 @@
 //! Client to broker.
 
-use super::codec::{messages, record};
+use super::codec::{choice, messages, record};
 use super::schema::TableItem;
 use super::types::TypeDesc;
 use crate::layout::zone::Pace;
@@ -62,6 +62,17 @@ record! {
         pub channel: String,
         /// Its type; `None`: whatever it is.
         pub ty: Option<TypeDesc>,
+    }
+}
+
+choice! {
+    /// Whose name a lock's is: each kind has a name space of its own in each zone.
+    #[derive(PartialOrd, Ord)]
+    pub enum LockKind {
+        /// A lock that the application has named.
+        Named = 1,
+        /// The write ownership of the table of that name.
+        Table = 2,
     }
 }
 
@@ -160,7 +171,7 @@ messages! {
             /// The zone; empty: all.
             zone: String,
         },
-        /// Forgets a pending [`Ask::WaitReaders`]. Not answered.
+        /// Forgets a pending [`Ask::WaitReaders`] or [`Ask::WatchLock`]. Not answered.
         Cancel = 11 {
             /// Its id.
             id: u32,
@@ -221,7 +232,49 @@ messages! {
             /// The zone.
             zone: String,
         },
-
+        /// Asks for a lock, which need not exist yet, nor its zone. Answered by [`LockGranted`](super::Tell::LockGranted), at once or when all who
+        /// asked before have had it; or by [`LockHeld`](super::Tell::LockHeld).
+        AcquireLock = 23 {
+            /// The zone.
+            zone: String,
+            /// Whose name it is.
+            kind: LockKind,
+            /// The lock.
+            name: String,
+            /// Wait for it if somebody holds it.
+            wait: bool,
+        },
+        /// Takes back an [`Ask::AcquireLock`] that waits. Answered by [`Done`](super::Tell::Done), after a grant that crossed it: who has that
+        /// holds the lock.
+        CancelLock = 24 {
+            /// Its id.
+            id: u32,
+        },
+        /// Gives a lock back; with the ownership of a table, the table as its writer has left it. Answered by [`Done`](super::Tell::Done).
+        ReleaseLock = 25 {
+            /// The number of its grant.
+            fence: u64,
+        },
+        /// Said before a commit: should this process die, the lock counts as given back if the commit came about, that is, if the writer's row
+        /// has reached a version. While it lives, nothing changes. Not answered.
+        ReleaseLockAfter = 26 {
+            /// The number of its grant.
+            fence: u64,
+            /// The writer, of the same connection: its serial.
+            writer: u64,
+            /// The version of the commit.
+            version: u64,
+        },
+        /// Asks who holds a lock. Answered by [`LockState`](super::Tell::LockState), and by another with the same id at each change, until
+        /// [`Ask::Cancel`].
+        WatchLock = 27 {
+            /// The zone.
+            zone: String,
+            /// Whose name it is.
+            kind: LockKind,
+            /// The lock.
+            name: String,
+        },
         /// Declares more items of the table that a writer is going to open. Answered by [`Done`](super::Tell::Done).
         TableItems = 30 {
             /// The writer: its serial.
@@ -245,14 +298,9 @@ messages! {
             /// The incarnation.
             incarnation: u64,
         },
-        /// A writer gives a table up and goes on without it. Answered by [`Done`](super::Tell::Done).
-        CloseTable = 33 {
-            /// The incarnation.
-            incarnation: u64,
-        },
         /// Opens a table for reading. Answered by [`TableShown`](super::Tell::TableShown), then one [`TableAdded`](super::Tell::TableAdded) for
         /// each incarnation that is to be read, then [`TableReady`](super::Tell::TableReady).
-        ReadTable = 34 {
+        ReadTable = 33 {
             /// The zone.
             zone: String,
             /// The table.
@@ -261,12 +309,12 @@ messages! {
             wait: bool,
         },
         /// A table's reader leaves. Answered by [`Done`](super::Tell::Done).
-        CloseTableReader = 35 {
+        CloseTableReader = 34 {
             /// The reader.
             reader: u64,
         },
         /// What tables are there? Answered by [`TableListed`](super::Tell::TableListed) until the `last`.
-        ListTables = 36 {
+        ListTables = 35 {
             /// The zone; empty: all.
             zone: String,
         },

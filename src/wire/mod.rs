@@ -29,11 +29,11 @@ mod tell;
 mod tests;
 mod types;
 
-pub use ask::{Ask, Delivery, Policy, Wanted, ZoneOptions};
+pub use ask::{Ask, Delivery, LockKind, Policy, Wanted, ZoneOptions};
 pub use codec::DecodeError;
 pub use listing::{ChannelInfo, EdgeInfo, LaneUse, ReaderInfo, WriterInfo, ZoneInfo};
 pub use schema::{Group, Schema, TableInfo, TableItem};
-pub use tell::{LaneInfo, Presence, PresenceKind, PresenceWhat, Tell};
+pub use tell::{LaneInfo, LockState, Presence, PresenceKind, PresenceWhat, Tell};
 pub use types::{Field, MAX_FIELDS, MAX_NAME, Scalar, TypeDesc, check_name};
 
 use codec::{Input, Wire};

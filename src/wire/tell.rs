@@ -81,6 +81,21 @@ record! {
     }
 }
 
+record! {
+    /// Who holds a lock, and who waits for it.
+    #[derive(Copy, Default)]
+    pub struct LockState {
+        /// The process that holds it; 0 if nobody does.
+        pub holder_pid: u32,
+        /// The number of its grant; 0 if nobody holds it.
+        pub fence: u64,
+        /// How many wait for it.
+        pub waiting: u32,
+        /// Whoever had it last, before the holder if there is one, died with it.
+        pub died: bool,
+    }
+}
+
 messages! {
     /// What the broker tells.
     pub enum Tell {
@@ -230,7 +245,24 @@ messages! {
             /// The writer has gone, and the lane is kept: where it ends.
             end: Option<u64>,
         },
-
+        /// The lock is the client's.
+        LockGranted = 18 {
+            /// The number of this grant: larger than that of any before.
+            fence: u64,
+            /// Whoever had it last died with it.
+            died: bool,
+        },
+        /// Somebody holds the lock, and the client does not wait.
+        LockHeld = 19 {
+            /// The holder's process.
+            pid: u32,
+            /// The number of its grant.
+            fence: u64,
+            /// How many wait for it.
+            waiting: u32,
+        },
+        /// A lock that is watched.
+        LockState = 20 (state: LockState),
         /// A table whose memory is there. With descriptors: the table, to be mapped writable; its declaration; and, if there is something to go
         /// on from, the incarnation before, read-only.
         TableMade = 30 {

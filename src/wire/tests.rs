@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn decode_never_panics(mut bytes in vec(any::<u8>(), 0..300), tag in 0..20u8) {
+    fn decode_never_panics(mut bytes in vec(any::<u8>(), 0..300), tag in 0..40u8) {
         check_any(&bytes);
         if bytes.len() >= 2 {
             bytes[..2].copy_from_slice(&[tag, 0]);

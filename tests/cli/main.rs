@@ -8,6 +8,7 @@ mod frames;
 mod frames_damaged;
 mod halt;
 mod harness;
+mod lock;
 mod lockstep;
 mod lossy;
 mod past;

@@ -12,9 +12,18 @@ pub struct BrokerProcess(Child);
 impl BrokerProcess {
     /// Starts one, and connects to it once it is there.
     pub fn start(socket: &Path) -> (BrokerProcess, Bus) {
+        Self::start_with(socket, Stdio::null(), "")
+    }
+
+    /// The same; it appends to a file what it is asked.
+    pub fn start_logging(socket: &Path, log: std::fs::File) -> (BrokerProcess, Bus) {
+        Self::start_with(socket, log.into(), "syncline=debug")
+    }
+
+    fn start_with(socket: &Path, log: Stdio, level: &str) -> (BrokerProcess, Bus) {
         let Some(program) = option_env!("CARGO_BIN_EXE_syncline") else { panic!("built without the feature `cli`") };
         let mut command = Command::new(program);
-        command.args(["broker", "--socket"]).arg(socket).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["broker", "--socket"]).arg(socket).stdout(Stdio::null()).stderr(log).env("RUST_LOG", level);
         let broker = BrokerProcess(command.spawn().expect("start a broker"));
         let mut bus = None;
         eventually("the broker is there", || {

@@ -1,7 +1,7 @@
 //! Any requests in any order, of clients that guess numbers: nothing panics, and the dead leave nothing.
 
 use super::*;
-use crate::wire::Delivery;
+use crate::wire::{Delivery, LockKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -60,6 +60,23 @@ fn ask() -> impl Strategy<Value = Ask> {
         (0..9u32).prop_map(|id| Ask::Cancel { id }),
         Just(Ask::List),
         Just(Ask::Sync),
+        lock(),
+    ]
+}
+
+/// A request that has to do with locks.
+fn lock() -> impl Strategy<Value = Ask> {
+    let name = || prop::sample::select(vec!["a", "b", ""]).prop_map(str::to_owned);
+    let kind = || prop::sample::select(vec![LockKind::Named, LockKind::Table]);
+    let number = || 0..24u64;
+    prop_oneof![
+        3 => (name(), kind(), name(), any::<bool>())
+            .prop_map(|(zone, kind, name, wait)| Ask::AcquireLock { zone, kind, name, wait }),
+        1 => (0..99u32).prop_map(|id| Ask::CancelLock { id }),
+        2 => number().prop_map(|fence| Ask::ReleaseLock { fence }),
+        1 => (number(), number(), 0..3u64)
+            .prop_map(|(fence, writer, version)| Ask::ReleaseLockAfter { fence, writer, version }),
+        1 => (name(), kind(), name()).prop_map(|(zone, kind, name)| Ask::WatchLock { zone, kind, name }),
     ]
 }
 
@@ -123,7 +140,8 @@ proptest! {
         broker.registry.work(&mut broker.sessions);
         broker.publish_stats();
         let stats = *broker.stats.lock().unwrap();
-        prop_assert_eq!(stats, Stats { completed: 0, buried: 0, ..Stats::default() });
+        // That some died with their locks, others are still to be told.
+        prop_assert_eq!(stats, Stats { completed: 0, buried: 0, locks: stats.locks, ..Stats::default() });
         prop_assert!(broker.registry.owned.is_empty() && broker.registry.zone_names.is_empty());
     }
 }

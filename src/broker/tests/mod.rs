@@ -9,6 +9,7 @@ mod halts;
 mod inspecting;
 mod joining;
 mod lifecycle;
+mod locking;
 mod refusals;
 mod telling;
 
@@ -208,7 +209,10 @@ impl Client {
     }
 
     fn writer_named(&mut self, zone: &str, name: &str) -> Writer {
-        let ask = Ask::OpenWriter { zone: zone.to_owned(), options: NO_OPTIONS, name: name.to_owned() };
+        self.writer_by(Ask::OpenWriter { zone: zone.to_owned(), options: NO_OPTIONS, name: name.to_owned() })
+    }
+
+    fn writer_by(&mut self, ask: Ask) -> Writer {
         let (Tell::Writer { row, geometry, version, serial, .. }, fds) = self.call(ask) else { panic!("no writer") };
         let [zone, meeting] = fds.try_into().unwrap();
         let zone = ZoneMap::new(zone.as_fd(), geometry, Access::ReadWrite).unwrap();

@@ -3,19 +3,14 @@
 use super::Name;
 use crate::cli::Place;
 use crate::cli::arguments::milliseconds;
+use crate::cli::child::{self, SLICE};
 use crate::cli::exit::{Exit, Outcome};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::Output;
 use crate::client::{Halt, Unrested};
-use crate::os::process::open_pidfd;
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid, getppid};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(super) const EXAMPLE: &str = "\
@@ -23,9 +18,6 @@ Writers wait at their next message, edges and readers too; the zone goes on when
 status: the command's; 126 or 127 if it can not be run.
 
 Example:  syncline zone halt plant -- cp -r /var/lib/plant /backup";
-
-/// The longest single wait, after which it is looked at whether the halt still holds.
-const SLICE: Duration = Duration::from_millis(100);
 
 /// Arguments of `zone halt`.
 #[derive(clap::Args, Debug)]
@@ -54,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, place: &Place) -> Outcome {
             if !halt.late().is_empty() {
                 let _ = writeln!(io::stderr(), "syncline: {}", told(halt.late()));
             }
-            run_command(&halt, Command::new(program).args(rest), program, &interrupt)
+            child::run(program, Command::new(program).args(rest), &interrupt, || check(&halt))
         }
         None => {
             let mut output = Output::open()?;
@@ -104,65 +96,4 @@ fn check(halt: &Halt) -> Outcome {
     let told =
         "the halt is lost: this process stood still for longer than a second while no broker held it; the zone goes on";
     Err(Exit::Failed(told.to_owned()))
-}
-
-/// Runs a command, and holds the zone until it has ended.
-fn run_command(halt: &Halt, command: &mut Command, program: &OsString, interrupt: &Interrupt) -> Outcome {
-    let can_not = |error: io::Error| {
-        let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-        Exit::Command(status, Some(format!("running `{}`: {error}", program.display())))
-    };
-    dies_with_us(command);
-    let mut child = Kept(command.spawn().map_err(can_not)?);
-    let pid = Pid::from_raw(child.0.id().cast_signed());
-    let pidfd = open_pidfd(pid.as_raw()).map_err(Exit::io("watching the command"))?;
-    let mut is_told = false;
-    let ended = loop {
-        if let Some(ended) = child.0.try_wait().map_err(Exit::io("waiting for the command"))? {
-            break ended;
-        }
-        // It must not think that the zone stands still.
-        check(halt)?;
-        if !is_told && interrupt.check().is_err() {
-            // It may be at its end.
-            let _ = kill(pid, Signal::SIGTERM);
-            interrupt.wait();
-            is_told = true;
-        }
-        interrupt.sleep(Some(pidfd.as_fd()), SLICE);
-    };
-    check(halt)?;
-    match status(ended) {
-        0 => Ok(()),
-        status => Err(Exit::Command(status, None)),
-    }
-}
-
-/// The command ends with this process, whose death ends the halt.
-fn dies_with_us(command: &mut Command) {
-    let parent = getpid();
-    let ask = move || {
-        set_pdeathsig(Signal::SIGTERM)?;
-        // Who is dead already sends nothing.
-        if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
-    };
-    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
-    unsafe { command.pre_exec(ask) };
-}
-
-/// As shells have it.
-fn status(ended: ExitStatus) -> u8 {
-    let status = ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0));
-    u8::try_from(status).unwrap_or(1)
-}
-
-/// A command that ends, whatever we end by.
-struct Kept(Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Ok(None) = self.0.try_wait() {
-            let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
-        }
-    }
 }

@@ -291,6 +291,11 @@ impl Writer {
         Ok(lanes)
     }
 
+    /// This writer's serial, and the version that committing the open batch gives its row; `None` if there is nothing to commit.
+    pub(crate) fn next_commit(&self) -> Option<(u64, u64)> {
+        (!self.touched.is_empty()).then_some((self.serial, self.version + 1))
+    }
+
     /// Forgets the open batch.
     pub(crate) fn roll_back(&mut self) {
         if self.gate == 0 {

@@ -6,6 +6,7 @@
 use super::commit::count;
 use super::{Writer, batch_open};
 use crate::client::link::{take_fds, unexpected};
+use crate::client::lock::{Lock, LockGuard};
 use crate::client::payload::{Described, Payload, bytes_of};
 use crate::client::table::{
     Change, Finder, Item, Spot, changes_channel, copy, declared, fill, foreign, next_tag, with_versions,
@@ -52,17 +53,14 @@ impl Table {
 pub(super) struct TableOut {
     name: String,
     tag: u32,
-    incarnation: u64,
+    /// Its ownership; `None`: given up.
+    guard: Option<LockGuard>,
     map: TableMap,
     schema: Schema,
     /// Index of the lane that says what has changed.
     changes: u32,
     /// What the open batch has set.
     changed: Vec<u32>,
-    fence: u64,
-    predecessor_died: bool,
-    /// Given up.
-    closed: bool,
 }
 
 /// Describes a table to write; from [`Writer::table`].
@@ -130,12 +128,17 @@ impl Writer {
         TableBuilder { writer: self, name, items: Vec::new(), wait: Duration::ZERO }
     }
 
-    fn open_table(&mut self, name: &str, items: Vec<TableItem>, _wait: Duration) -> Result<Table> {
+    fn open_table(&mut self, name: &str, items: Vec<TableItem>, wait: Duration) -> Result<Table> {
         if self.gate == 0 {
             return Err(batch_open());
         }
+        let lock = Lock::of_table(self.link.clone(), &self.zone_name, name);
+        let guard = match wait.is_zero() {
+            true => lock.try_acquire()?.ok_or(Error::Timeout)?,
+            false => lock.acquire(wait)?,
+        };
+        let fence = guard.fence();
         self.declare(items)?;
-        let fence = 0;
         let ask = Ask::OpenTable { writer: self.serial, table: name.to_owned(), fence };
         let (told, mut fds) = self.link.call(ask)?;
         let Tell::TableMade { incarnation, before } = told else { return Err(unexpected("TableMade", &told)) };
@@ -157,10 +160,8 @@ impl Writer {
         let Tell::TableOpen { .. } = told else { return Err(unexpected("TableOpen", &told)) };
         let changes = self.changes_lane(name)?;
         let tag = next_tag();
-        let (changed, predecessor_died) = (Vec::new(), false);
-        let name = name.to_owned();
-        let out =
-            TableOut { name, tag, incarnation, map, schema, changes, changed, fence, predecessor_died, closed: false };
+        let (name, guard) = (name.to_owned(), Some(guard));
+        let out = TableOut { name, tag, guard, map, schema, changes, changed: Vec::new() };
         self.take_over(&out, before)?;
         self.tables.push(out);
         Ok(Table { index: (self.tables.len() - 1) as u32, tag })
@@ -231,18 +232,18 @@ impl Writer {
     /// Gives a table up: its next owner goes on from the last commit.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a table of another writer, or while a batch is open; no broker.
+    /// [`Error::Invalid`] for a table of another writer, or while a batch is open.
     pub fn close_table(&mut self, table: Table) -> Result<()> {
         if self.gate == 0 {
             return Err(batch_open());
         }
-        let incarnation = self.own_table(table)?.incarnation;
-        self.tables[table.index as usize].closed = true;
-        self.link.call(Ask::CloseTable { incarnation }).map(drop)
+        self.own_table(table)?;
+        self.tables[table.index as usize].guard = None;
+        Ok(())
     }
 
     fn own_table(&self, table: Table) -> Result<&TableOut> {
-        let open = self.tables.get(table.index as usize).filter(|open| open.tag == table.tag && !open.closed);
+        let open = self.tables.get(table.index as usize).filter(|open| open.tag == table.tag && open.guard.is_some());
         open.ok_or_else(|| Error::Invalid("the table belongs to another writer, or was given up: open it".to_owned()))
     }
 
@@ -299,7 +300,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Invalid`] for a table of another writer.
     pub fn table_fence(&self, table: Table) -> Result<u64> {
-        Ok(self.own_table(table)?.fence)
+        Ok(self.own_table(table)?.guard.as_ref().map_or(0, LockGuard::fence))
     }
 
     /// Whether the owner before this one died while it owned the table.
@@ -307,7 +308,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Invalid`] for a table of another writer.
     pub fn table_predecessor_died(&self, table: Table) -> Result<bool> {
-        Ok(self.own_table(table)?.predecessor_died)
+        Ok(self.own_table(table)?.guard.as_ref().is_some_and(LockGuard::predecessor_died))
     }
 
     /// Sets an item: a commit of its own.
@@ -398,7 +399,7 @@ impl Writer {
             return Err(Error::Forked);
         }
         match self.tables.get(spot.table as usize) {
-            Some(open) if open.tag == spot.tag && !open.closed => {}
+            Some(open) if open.tag == spot.tag && open.guard.is_some() => {}
             _ => return Err(foreign()),
         }
         let fits = if spot.variable { len <= spot.max_len as usize } else { len == spot.max_len as usize };

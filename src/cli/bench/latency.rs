@@ -18,6 +18,9 @@ pub(crate) struct Latency {
     /// Of a reader that sleeps, and is woken by the commit: both processes on one core, if none are given.
     #[arg(long)]
     block: bool,
+    /// Of a change of a table's item to who sleeps for that, in place of messages; 64 bytes.
+    #[arg(long, requires = "block", conflicts_with = "size")]
+    change: bool,
     /// Draws the distributions into this file, an SVG.
     #[arg(long, value_name = "FILE.svg", value_parser = plot::file)]
     plot: Option<PathBuf>,
@@ -39,13 +42,18 @@ struct Report {
 /// Runs it for all sizes.
 pub(super) fn run(latency: &Latency) -> Result<()> {
     let mut curves = Vec::new();
-    for size in latency.sizes.or(&[8, 48, 1024])? {
+    let sizes = if latency.change { vec![wake::ITEM] } else { latency.sizes.or(&[8, 48, 1024])? };
+    for size in sizes {
         let report = if latency.block { asleep(latency, size)? } else { spinning(latency, size)? };
         if latency.sizes.options.json {
             println!("{}", serde_json::to_string(&report).unwrap_or_default());
         } else {
-            let asleep = if latency.block { ", asleep" } else { "" };
-            report.compared.print(&format!("latency{asleep}, {size} bytes"));
+            let what = match (latency.change, latency.block) {
+                (true, _) => "change of a table, asleep",
+                (_, true) => "latency, asleep",
+                _ => "latency",
+            };
+            report.compared.print(&format!("{what}, {size} bytes"));
             if let Some(awake) = report.awake {
                 println!("  {awake} round trips left out, since somebody was still awake");
             }
@@ -74,11 +82,12 @@ fn asleep(latency: &Latency, size: usize) -> Result<Report> {
     let mut awake = 0;
     let options = latency.sizes.options.on_one_core();
     let compared = compare(&options, Reference::Futex, |court| {
-        let wakes = wake::wakes(court, size)?;
+        let wakes = if latency.change { wake::changes(court)? } else { wake::wakes(court, size)? };
         awake += wakes.awake;
         Ok((wakes.samples, wakes.answered))
     })?;
-    Ok(Report { benchmark: "wake latency", size, compared, awake: Some(awake) })
+    let benchmark = if latency.change { "change latency" } else { "wake latency" };
+    Ok(Report { benchmark, size, compared, awake: Some(awake) })
 }
 
 fn bounce(court: &mut Court<'_>, size: usize) -> Result<(Histogram<u64>, u64)> {

@@ -60,6 +60,8 @@ pub(super) enum Job {
     Await,
     /// Reads the lossy channel of zone `careless`.
     Follow,
+    /// Sleeps for each change in zone `ping`, answers with one in zone `pong`.
+    WakeByChange,
     /// Writes the bare seqlock, at a pace.
     UpdateBare,
     /// Reads the bare seqlock.
@@ -72,7 +74,7 @@ pub(super) enum Job {
     ReadItem,
 }
 
-const JOBS: [(&str, Job); 22] = [
+const JOBS: [(&str, Job); 23] = [
     ("bounce-bare", Job::BounceBare),
     ("bounce", Job::Bounce),
     ("produce-bare", Job::ProduceBare),
@@ -90,6 +92,7 @@ const JOBS: [(&str, Job); 22] = [
     ("publish-alone", Job::PublishAlone),
     ("await", Job::Await),
     ("follow", Job::Follow),
+    ("wake-by-change", Job::WakeByChange),
     ("update-bare", Job::UpdateBare),
     ("read-bare", Job::ReadBare),
     ("update", Job::Update),
@@ -194,6 +197,7 @@ fn work(job: Job, size: usize, bus: &Bus, arena: &Arena) -> Result<Vec<u64>> {
         Job::Round => lockstep::go_along(bus, arena)?,
         Job::WakeBare => wake::answer_bare(arena)?,
         Job::Wake => wake::answer(size, bus, arena)?,
+        Job::WakeByChange => wake::answer_changes(bus, arena)?,
         Job::Drain => fanout::drain(size, bus, arena)?,
         Job::PublishInTurn => fanin::publish_bursts(size, size, bus, arena)?,
         Job::PublishAlone => fanin::publish_bursts(size, 1, bus, arena)?,

@@ -30,7 +30,7 @@ const EVEN_PACE: u64 = 1000;
 /// An item of 64 bytes; all its words are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-struct Value([u64; 8]);
+pub(super) struct Value(pub(super) [u64; 8]);
 
 impl crate::Described for Value {
     const NAME: &'static str = "bench.value";

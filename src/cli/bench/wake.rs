@@ -16,7 +16,8 @@ use super::bare::Arena;
 use super::bounce::Court;
 use super::peer::{Job, check, now_ns, open_reader, open_writer, publish, ready};
 use super::report::{histogram, record};
-use crate::client::{Bus, Lane, Reader, Writer};
+use super::table::Value;
+use crate::client::{Bus, Item, Lane, Reader, TableWatch, Writer};
 use crate::error::{Error, Result};
 use hdrhistogram::Histogram;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -67,6 +68,62 @@ impl Side for Lanes {
         // SAFETY: the writer is this benchmark's other process, which leaves alone what is held.
         check(unsafe { message.bytes_in_place() }, number)
     }
+}
+
+/// Through an item of a table each way, and a watch of it.
+struct Changes {
+    writer: Writer,
+    item: Item<Value>,
+    watch: TableWatch,
+    watched: Item<Value>,
+}
+
+/// Bytes of that item.
+pub(super) const ITEM: usize = size_of::<Value>();
+
+impl Changes {
+    fn open(bus: &Bus, own: &str) -> Result<(Writer, Item<Value>)> {
+        let mut writer = bus.zone(own).writer("bench")?;
+        let table = writer.table("t").item::<Value>("value").open()?;
+        let item = writer.item(table, "value")?;
+        Ok((writer, item))
+    }
+
+    fn watch(bus: &Bus, other: &str) -> Result<(TableWatch, Item<Value>)> {
+        let reader = bus.zone(other).wait_table("t", PATIENCE)?;
+        let mut watch = reader.watch("bench").item("value").open()?;
+        let item = watch.table().item("value")?;
+        Ok((watch, item))
+    }
+}
+
+impl Side for Changes {
+    fn send(&mut self, number: u64) -> Result<()> {
+        self.writer.set(self.item, &Value([number; 8]))
+    }
+
+    fn sleep_for(&mut self, number: u64) -> Result<()> {
+        self.watch.next(PATIENCE)?;
+        let value = self.watch.table().get(self.watched)?;
+        check(bytemuck::bytes_of(&value), number)
+    }
+}
+
+/// Of changes, this side.
+pub(super) fn changes(court: &mut Court<'_>) -> Result<Wakes> {
+    court.arena.reset();
+    let (writer, item) = Changes::open(court.bus, "ping")?;
+    court.other.begin(Job::WakeByChange, ITEM)?;
+    let (watch, watched) = Changes::watch(court.bus, "pong")?;
+    let time = court.time;
+    play(court, Changes { writer, item, watch, watched }, time)
+}
+
+/// Of changes, the other side.
+pub(super) fn answer_changes(bus: &Bus, arena: &Arena) -> Result<u64> {
+    let (writer, item) = Changes::open(bus, "pong")?;
+    let (watch, watched) = Changes::watch(bus, "ping")?;
+    serve(arena, Changes { writer, item, watch, watched })
 }
 
 /// By a bare futex word: one count there, the next back.

@@ -3,7 +3,7 @@
 use super::loan::Loan;
 use super::payload::{Described, Payload, bytes_of};
 use super::table::Item;
-use super::writer::{Lane, Writer};
+use super::writer::{Lane, Table, Writer};
 use crate::error::{Error, Result};
 use bytemuck::{CheckedBitPattern, NoUninit};
 
@@ -100,6 +100,40 @@ impl<'w> Batch<'w> {
             return Err(Error::Forked);
         }
         self.writer.commit_batch().map(drop)
+    }
+
+    /// Commits it and gives a table up in one step: should this process die in the middle of it, the next owner finds either all of the batch
+    /// committed and the table given up, or nothing committed and that this owner [died](Writer::table_predecessor_died).
+    ///
+    /// # Errors
+    /// As [`Batch::commit`]; [`Error::Invalid`] for a table of another writer; no broker. Nothing is committed then, and the table is kept.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// let bus = syncline::Bus::embedded()?;
+    /// let zone = bus.zone("plant");
+    /// let mut writer = zone.writer("early shift")?;
+    /// let table = writer.table("state").item::<f64>("level").open()?;
+    /// let level = writer.item::<f64>(table, "level")?;
+    /// let mut batch = writer.batch()?;
+    /// batch.set(level, &0.5)?;
+    /// batch.commit_and_close(table)?;
+    ///
+    /// let mut writer = zone.writer("late shift")?;
+    /// let table = writer.table("state").open()?;
+    /// assert!(!writer.table_predecessor_died(table)?);
+    /// assert_eq!(writer.get(writer.item::<f64>(table, "level")?)?, 0.5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn commit_and_close(self, table: Table) -> Result<()> {
+        if !self.writer.is_current() {
+            return Err(Error::Forked);
+        }
+        self.writer.promise_table(table)?;
+        self.writer.commit_batch()?;
+        self.writer.close_table(table)
     }
 
     /// Forgets it; so does dropping it.

@@ -3,7 +3,7 @@
 use super::driver::Driver;
 use super::halt::{Halt, HaltParts};
 use super::link::{Link, take_fds, unexpected};
-use super::lock::Lock;
+use super::lock::{Lock, LockWatch};
 use super::reader::ReaderBuilder;
 use super::stats::Stats;
 use super::table::TableReader;
@@ -278,6 +278,30 @@ impl Zone {
     /// a channel is.
     pub fn lock(&self, name: &str) -> Lock {
         Lock::named(self.link.clone(), &self.name, name)
+    }
+
+    /// Watches who owns a table and how many wait for it.
+    ///
+    /// # Errors
+    /// As [`Lock::watch`].
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> syncline::Result<()> {
+    /// # use std::time::Duration;
+    /// let bus = syncline::Bus::embedded()?;
+    /// let zone = bus.zone("plant");
+    /// let mut writer = zone.writer("controller")?;
+    /// let table = writer.table("state").item::<f64>("level").open()?;
+    /// let mut watch = zone.watch_owner("state")?;
+    /// assert_eq!(watch.next(Duration::from_secs(1))?.holder_pid, std::process::id());
+    /// writer.close_table(table)?;
+    /// watch.wait_free(Duration::from_secs(1))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch_owner(&self, table: &str) -> Result<LockWatch> {
+        Lock::of_table(self.link.clone(), &self.name, table).watch()
     }
 
     /// Waits until at least `count` readers subscribe to a channel, and returns how many do. The channel need not exist yet.

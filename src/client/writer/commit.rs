@@ -293,7 +293,7 @@ impl Writer {
 
     /// This writer's serial, and the version that committing the open batch gives its row; `None` if there is nothing to commit.
     pub(crate) fn next_commit(&self) -> Option<(u64, u64)> {
-        (!self.touched.is_empty()).then_some((self.serial, self.version + 1))
+        (self.gate == 0).then_some((self.serial, self.version + 1))
     }
 
     /// Forgets the open batch.

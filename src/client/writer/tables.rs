@@ -242,6 +242,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Tells the broker that a table is given up with what the open batch commits.
+    pub(crate) fn promise_table(&self, table: Table) -> Result<()> {
+        self.own_table(table)?.guard.as_ref().map_or(Ok(()), |guard| guard.promise(self))
+    }
+
     fn own_table(&self, table: Table) -> Result<&TableOut> {
         let open = self.tables.get(table.index as usize).filter(|open| open.tag == table.tag && open.guard.is_some());
         open.ok_or_else(|| Error::Invalid("the table belongs to another writer, or was given up: open it".to_owned()))

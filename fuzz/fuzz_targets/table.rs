@@ -20,8 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((&len, rest)) = bytes.split_first() else { return };
     let (declaration, content) = rest.split_at(rest.len().min(len.into()));
     let Ok(schema) = Schema::decode(declaration) else { return };
-    assert_eq!(schema.encode(), declaration);
-    assert!(schema.encoded_len() >= declaration.len() as u64);
+    assert_eq!(Schema::decode(&schema.encode()).as_ref(), Ok(&schema));
+    assert!(schema.encoded_len() >= schema.encode().len() as u64);
     let size = schema.segment_size();
     if size > MOST {
         return;

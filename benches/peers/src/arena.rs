@@ -19,6 +19,8 @@ const MET: usize = 416;
 /// Two words for each way: its tail and its head.
 const ENDS: usize = 96;
 const BELLS: usize = 256;
+const SEQLOCK: usize = 320;
+const MADE: usize = 448;
 
 /// The memory.
 pub struct Arena {
@@ -96,6 +98,24 @@ impl Arena {
     /// How many these are, once it is known.
     pub fn sent(&self) -> Option<u64> {
         Some(self.word(SENT).load(Ordering::Acquire)).filter(|&count| count != u64::MAX)
+    }
+
+    /// Tells how often the other process has done so far what it does.
+    pub fn tell_made(&self, count: u64) {
+        self.word(MADE).store(count, Ordering::Release);
+    }
+
+    /// How often that was.
+    pub fn made(&self) -> u64 {
+        self.word(MADE).load(Ordering::Acquire)
+    }
+
+    /// The bare seqlock: its count, and behind it, on the same line and the next, its eight words.
+    #[inline(always)]
+    pub fn seqlock(&self) -> &[AtomicU64; 9] {
+        assert!((SEQLOCK + 9) * 8 <= self.map.len());
+        // SAFETY: as in `word`, for nine words.
+        unsafe { &*self.map.as_mut_ptr().cast::<AtomicU64>().add(SEQLOCK).cast() }
     }
 
     /// Tells that both ends have met.

@@ -1,7 +1,7 @@
 //! What can be asked for.
 
 use crate::peer::{Entry, Work};
-use crate::{Result, peers};
+use crate::{Result, boards, peers};
 use clap::Parser;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,7 +62,12 @@ impl Arguments {
         {
             return Err(format!("--size {size}: expected a multiple of 8 from 8 to 1048576").into());
         }
-        let all = [(Work::Latency, &self.size), (Work::Throughput, &self.size), (Work::Wake, &self.wake_size)];
+        let all = [
+            (Work::Latency, &self.size),
+            (Work::Throughput, &self.size),
+            (Work::Wake, &self.wake_size),
+            (Work::Table, &vec![boards::SIZE]),
+        ];
         let wanted = all.into_iter().filter(|(work, _)| self.work.is_empty() || self.work.contains(work));
         Ok(wanted.map(|(work, sizes)| (work, sizes.clone())).collect())
     }
@@ -70,6 +75,6 @@ impl Arguments {
     /// The peers that do such work.
     pub fn peers(&self, work: Work) -> Vec<&'static Entry> {
         let wanted = |entry: &&Entry| self.peer.is_empty() || self.peer.iter().any(|name| name == entry.name);
-        peers::ALL.iter().filter(wanted).filter(|entry| entry.works.contains(&work)).collect()
+        peers::of(work).iter().filter(wanted).filter(|entry| entry.works.contains(&work)).collect()
     }
 }

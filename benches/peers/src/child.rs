@@ -1,8 +1,9 @@
 //! The other process: this executable once more, which does what it reads from its standard input, line by line.
 
 use crate::arena::Arena;
+use crate::boards::Case;
 use crate::peer::{Plan, Work};
-use crate::{Result, peers};
+use crate::{Result, boards, peers};
 use clap::ValueEnum;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
@@ -42,7 +43,7 @@ pub fn serve(place: &Path) -> Result<()> {
 
 fn job(line: &str, place: &Path, arena: &Arena) -> Result<u64> {
     let words: Vec<&str> = line.split(' ').collect();
-    let [name, work, size, number, core] = words[..] else { return Err(format!("no such job: {line}").into()) };
+    let [name, work, size, number, core, case] = words[..] else { return Err(format!("no such job: {line}").into()) };
     pin(core.parse()?)?;
     let mut ready = || say("ready");
     if name == BARE {
@@ -50,9 +51,10 @@ fn job(line: &str, place: &Path, arena: &Arena) -> Result<u64> {
         arena.answer();
         return Ok(0);
     }
-    let entry = peers::ALL.iter().find(|entry| entry.name == name).ok_or("no such peer")?;
     let work = Work::from_str(work, false)?;
-    let plan = Plan { work, size: size.parse()?, place: place.to_owned(), number: number.parse()? };
+    let entry = peers::of(work).iter().find(|entry| entry.name == name).ok_or("no such peer")?;
+    let case = case.parse().ok().and_then(|case: usize| boards::CASES.get(case));
+    let plan = Plan { work, case, size: size.parse()?, place: place.to_owned(), number: number.parse()? };
     (entry.follow)(&plan, arena, &mut ready)
 }
 
@@ -116,17 +118,19 @@ pub struct Turn<'o> {
 impl Turn<'_> {
     /// Gives it the other side of the bare cache line and waits until it is at it.
     pub fn begin_bare(&mut self) -> Result<()> {
-        self.job(BARE, Work::Latency, 8, 0)
+        self.job(BARE, Work::Latency, 8, 0, None)
     }
 
     /// Gives it the other end of a peer's link and waits until it is at it.
     pub fn begin(&mut self, name: &str, plan: &Plan) -> Result<()> {
-        self.job(name, plan.work, plan.size, plan.number)
+        self.job(name, plan.work, plan.size, plan.number, plan.case)
     }
 
-    fn job(&mut self, name: &str, work: Work, size: usize, number: u64) -> Result<()> {
+    fn job(&mut self, name: &str, work: Work, size: usize, number: u64, case: Option<&'static Case>) -> Result<()> {
+        let case = case.and_then(|case| boards::CASES.iter().position(|other| std::ptr::eq(other, case)));
+        let case = case.map_or("-".to_owned(), |case| case.to_string());
         let work = work.to_possible_value().ok_or("work without a name")?;
-        writeln!(self.other.input, "{name} {} {size} {number} {}", work.get_name(), self.core)?;
+        writeln!(self.other.input, "{name} {} {size} {number} {} {case}", work.get_name(), self.core)?;
         self.other.line("ready").map(|_| ())
     }
 

@@ -3,6 +3,7 @@
 
 mod arena;
 mod arguments;
+mod boards;
 mod child;
 mod measure;
 mod peer;

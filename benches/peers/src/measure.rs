@@ -13,7 +13,7 @@ pub const UNIT: f64 = 100.0;
 pub const TRIPS: u64 = 100;
 const SHORT_NS: f64 = 200.0;
 /// How long a message may be on its way before it is lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How to run.
 pub struct Run {
@@ -28,8 +28,12 @@ pub struct Found {
     pub latency: Histogram<u64>,
     /// Round trips in a sample.
     pub trips: u64,
-    /// Million messages a second; 0 for latency.
+    /// Million messages a second; 0 for latency. Of a table: values set or got.
     pub rate: f64,
+    /// Of a table: what the other process did meanwhile, a million a second.
+    pub other: f64,
+    /// Of a table: how often values that belong together were tried to get until they did.
+    pub tries: f64,
     /// Messages that were received, all of them checked.
     pub messages: u64,
 }
@@ -50,6 +54,7 @@ pub fn lead<P: Peer>(plan: &Plan, arena: &Arena, run: &Run, turn: &mut Turn<'_>)
         Work::Latency => bounce::<P, false>(&mut link, run)?,
         Work::Wake => bounce::<P, true>(&mut link, run)?,
         Work::Throughput => consume(&mut link, arena, run.time)?,
+        Work::Table => return Err("no table".into()),
     };
     arena.stop();
     if plan.work == Work::Wake {
@@ -76,10 +81,11 @@ pub fn follow<P: Peer>(plan: &Plan, arena: &Arena, ready: Ready<'_>) -> Result<u
         Work::Latency => answer::<P, false>(&mut link, arena),
         Work::Wake => answer::<P, true>(&mut link, arena),
         Work::Throughput => produce(&mut link, arena),
+        Work::Table => Err("no table".into()),
     }
 }
 
-fn wait_until(done: impl Fn() -> bool, patience: Duration) -> Result<()> {
+pub fn wait_until(done: impl Fn() -> bool, patience: Duration) -> Result<()> {
     let begin = Instant::now();
     while !done() {
         if begin.elapsed() > patience {
@@ -171,7 +177,7 @@ fn bounce<P: Peer, const ASLEEP: bool>(link: &mut P, run: &Run) -> Result<Found>
         latency.saturating_record((one_way * UNIT) as u64);
         last = now;
     }
-    Ok(Found { latency, trips, rate: 0.0, messages: number })
+    Ok(Found { latency, trips, rate: 0.0, other: 0.0, tries: 0.0, messages: number })
 }
 
 fn answer<P: Peer, const ASLEEP: bool>(link: &mut P, arena: &Arena) -> Result<u64> {
@@ -266,5 +272,5 @@ fn consume<P: Peer>(link: &mut P, arena: &Arena, time: Duration) -> Result<Found
     }
     arena.tell_drained();
     let rate = count as f64 / elapsed.as_secs_f64() / 1e6;
-    Ok(Found { latency: histogram(), trips: 1, rate, messages: number })
+    Ok(Found { latency: histogram(), trips: 1, rate, other: 0.0, tries: 0.0, messages: number })
 }

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::arena::Arena;
+use crate::boards::Case;
 use crate::child::Turn;
 use crate::measure::{self, Found, Run};
 use clap::ValueEnum;
@@ -16,6 +17,8 @@ pub enum Work {
     Throughput,
     /// A message to and fro between two processes on one core; who waits, sleeps.
     Wake,
+    /// A value that one sets and the other gets, on two cores: tables, and what others have of the kind.
+    Table,
 }
 
 /// The two processes.
@@ -31,6 +34,8 @@ pub enum End {
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub work: Work,
+    /// Of a table: who does what.
+    pub case: Option<&'static Case>,
     /// Bytes of a message.
     pub size: usize,
     /// A directory in memory for what needs a path.
@@ -44,7 +49,7 @@ impl Plan {
     pub fn room(&self) -> usize {
         match self.work {
             Work::Throughput => (256 << 10).max(3 * self.size),
-            Work::Latency | Work::Wake => (128 << 10).max(2 * self.size),
+            Work::Latency | Work::Wake | Work::Table => (128 << 10).max(2 * self.size),
         }
     }
 
@@ -109,6 +114,8 @@ pub struct Entry {
     pub name: &'static str,
     pub title: &'static str,
     pub works: &'static [Work],
+    /// Of a table: why it can not get several values as they were at one moment.
+    pub singly: Option<&'static str>,
     pub version: fn() -> String,
     pub room: fn(&Plan) -> String,
     /// What the first process does.
@@ -123,6 +130,7 @@ impl Entry {
             name: P::NAME,
             title: P::TITLE,
             works: P::WORKS,
+            singly: None,
             version: P::version,
             room: P::room,
             lead: measure::lead::<P>,

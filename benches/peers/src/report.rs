@@ -3,19 +3,19 @@
 use crate::arguments::Arguments;
 use crate::measure::TRIPS;
 use crate::peer::Work;
-use crate::peers;
 use crate::rounds::{Kept, Row, Section, agree};
+use crate::{boards, peers};
 use std::fmt::Write;
 
 /// Median and quartiles.
-struct Spread {
-    q1: f64,
-    median: f64,
-    q3: f64,
+pub struct Spread {
+    pub q1: f64,
+    pub median: f64,
+    pub q3: f64,
 }
 
 impl Spread {
-    fn of(figures: impl Iterator<Item = f64>) -> Option<Spread> {
+    pub fn of(figures: impl Iterator<Item = f64>) -> Option<Spread> {
         let mut sorted: Vec<f64> = figures.collect();
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().checked_sub(1)?;
@@ -24,13 +24,13 @@ impl Spread {
     }
 
     /// With quartiles.
-    fn full(spread: Option<Spread>) -> String {
+    pub fn full(spread: Option<Spread>) -> String {
         spread.map_or("-".to_owned(), |Spread { q1, median, q3 }| {
             format!("{} [{} .. {}]", figure(median), figure(q1), figure(q3))
         })
     }
 
-    fn median(spread: Option<Spread>) -> String {
+    pub fn median(spread: Option<Spread>) -> String {
         spread.map_or("-".to_owned(), |spread| figure(spread.median))
     }
 }
@@ -86,9 +86,11 @@ fn write(text: &mut String, arguments: &Arguments, sections: &[Section]) -> std:
             Work::Latency => latency(text, section)?,
             Work::Throughput => throughput(text, section)?,
             Work::Wake => wake(text, section)?,
+            Work::Table => continue,
         }
         failures(text, section)?;
     }
+    boards::report::write(text, arguments, sections)?;
     notes(text, sections)
 }
 
@@ -117,21 +119,23 @@ fn size(bytes: usize) -> String {
     }
 }
 
-fn runs(row: &Row) -> String {
+pub fn runs(row: &Row) -> String {
     format!("{} ({})", row.kept.len(), row.discarded)
 }
 
 /// Ours to that peer's, in rounds where both met the same machine.
-fn ratio(section: &Section, row: &Row, of: fn(&Kept) -> f64) -> String {
-    let Some(ours) = section.rows.iter().find(|row| row.entry.name == peers::OURS) else { return "-".to_owned() };
-    if ours.entry.name == row.entry.name {
-        return "1".to_owned();
-    }
+pub fn ratios(section: &Section, row: &Row, of: fn(&Kept) -> f64) -> Option<Spread> {
+    let ours = section.rows.iter().find(|row| row.entry.name == peers::OURS)?;
     let ratios = row.kept.iter().filter_map(|theirs| {
         let ours = ours.kept.iter().find(|ours| ours.round == theirs.round && agree(ours.bare, theirs.bare))?;
         Some(of(ours) / of(theirs))
     });
-    Spread::full(Spread::of(ratios))
+    Spread::of(ratios)
+}
+
+/// The same for a table.
+pub fn ratio_of(section: &Section, row: &Row, of: fn(&Kept) -> f64) -> String {
+    if row.entry.name == peers::OURS { "1".to_owned() } else { Spread::full(ratios(section, row, of)) }
 }
 
 /// A caption: what the machine was like meanwhile.
@@ -173,7 +177,7 @@ fn latency(text: &mut String, section: &Section) -> std::fmt::Result {
         section.bare.len()
     )?;
     for row in &section.rows {
-        latency_row(text, row, &ratio(section, row, |kept| kept.latency.p50))?;
+        latency_row(text, row, &ratio_of(section, row, |kept| kept.latency.p50))?;
     }
     writeln!(
         text,
@@ -191,7 +195,7 @@ fn wake(text: &mut String, section: &Section) -> std::fmt::Result {
     writeln!(text, "| | p50 | p99 | p99.9 | Syncline / it, p50 | between writer and reader | runs (discarded) |")?;
     writeln!(text, "| --- | --- | --- | --- | --- | --- | --- |")?;
     for row in &section.rows {
-        latency_row(text, row, &ratio(section, row, |kept| kept.latency.p50))?;
+        latency_row(text, row, &ratio_of(section, row, |kept| kept.latency.p50))?;
     }
     writeln!(text)
 }
@@ -207,13 +211,13 @@ fn throughput(text: &mut String, section: &Section) -> std::fmt::Result {
         let rate = Spread::full(Spread::of(row.kept.iter().map(|kept| kept.rate)));
         let bytes = section.size as f64 / 1e3;
         let gigabytes = Spread::median(Spread::of(row.kept.iter().map(|kept| kept.rate * bytes)));
-        let ratio = ratio(section, row, |kept| kept.rate);
+        let ratio = ratio_of(section, row, |kept| kept.rate);
         writeln!(text, "| {} | {rate} | {gigabytes} | {ratio} | {} | {} |", row.entry.title, row.room, runs(row))?;
     }
     writeln!(text)
 }
 
-fn failures(text: &mut String, section: &Section) -> std::fmt::Result {
+pub fn failures(text: &mut String, section: &Section) -> std::fmt::Result {
     let given_up = |row: &Row| row.failure.is_some();
     if section.rows.iter().any(|row| row.kept.is_empty() && !given_up(row)) {
         writeln!(text, "Rows without figures: the machine was moved or busy in every try.\n")?;
@@ -228,11 +232,14 @@ fn failures(text: &mut String, section: &Section) -> std::fmt::Result {
 
 fn notes(text: &mut String, sections: &[Section]) -> std::fmt::Result {
     writeln!(text, "## What was measured\n")?;
-    for entry in peers::ALL {
-        let rows = || sections.iter().flat_map(|section| &section.rows).filter(|row| row.entry.name == entry.name);
+    let messages = peers::ALL.iter().map(|entry| (entry, false));
+    for (entry, is_table) in messages.chain(boards::ALL.iter().map(|entry| (entry, true))) {
+        let sections = || sections.iter().filter(|section| section.case.is_some() == is_table);
+        let rows = || sections().flat_map(|section| &section.rows).filter(|row| row.entry.name == entry.name);
         if rows().next().is_some() {
             let messages: u64 = rows().map(|row| row.messages).sum();
-            writeln!(text, "- {}: {}. {messages} messages, each checked.", entry.title, (entry.version)())?;
+            let what = if is_table { "values" } else { "messages" };
+            writeln!(text, "- {}: {}. {messages} {what}, each checked.", entry.title, (entry.version)())?;
         }
     }
     Ok(())

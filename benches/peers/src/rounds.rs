@@ -3,10 +3,11 @@
 use crate::Result;
 use crate::arena::Arena;
 use crate::arguments::Arguments;
+use crate::boards::{Case, Side};
 use crate::child::{Other, pin};
 use crate::measure::{Found, Run, TRIPS, UNIT, histogram};
 use crate::peer::{Entry, Plan, Work};
-use crate::peers;
+use crate::{boards, peers};
 use hdrhistogram::Histogram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -45,8 +46,12 @@ pub struct Kept {
     /// The mean of its probes, in nanoseconds.
     pub bare: f64,
     pub latency: Percentiles,
-    /// Million messages a second.
+    /// Million messages a second; of a table, values.
     pub rate: f64,
+    /// Of a table: what the other process did, a million a second.
+    pub other: f64,
+    /// Of a table: how often values were tried to get together.
+    pub tries: f64,
 }
 
 /// A peer's runs with messages of one size.
@@ -67,6 +72,8 @@ pub struct Row {
 pub struct Section {
     pub work: Work,
     pub size: usize,
+    /// Of a table: who does what.
+    pub case: Option<&'static Case>,
     pub rows: Vec<Row>,
     /// All probes.
     pub bare: Vec<Percentiles>,
@@ -83,14 +90,27 @@ pub fn run(arguments: &Arguments) -> Result<Vec<Section>> {
     let mut court = Court::new(arguments)?;
     let mut sections = Vec::new();
     for (work, sizes) in works {
-        for size in sizes {
-            let entries = arguments.peers(work);
+        let cases = || boards::CASES.iter().map(Some);
+        let cases: Vec<_> = if work == Work::Table { cases().collect() } else { vec![None] };
+        for (size, case) in sizes.into_iter().flat_map(|size| cases.iter().map(move |case| (size, *case))) {
+            let mut entries = arguments.peers(work);
+            if case.is_some_and(|case| case.side == Side::GetAll) {
+                entries.retain(|entry| entry.singly.is_none());
+            }
             if !entries.is_empty() {
-                sections.push(court.section(work, size, &entries)?);
+                sections.push(court.section(Task { work, size, case }, &entries)?);
             }
         }
     }
     Ok(sections)
+}
+
+/// What is done in a section.
+#[derive(Clone, Copy)]
+struct Task {
+    work: Work,
+    size: usize,
+    case: Option<&'static Case>,
 }
 
 /// Where it all happens.
@@ -145,21 +165,23 @@ impl Court<'_> {
         Ok(Court { arguments, place, arena, other, runs: 0 })
     }
 
-    fn section(&mut self, work: Work, size: usize, entries: &[&'static Entry]) -> Result<Section> {
+    fn section(&mut self, task: Task, entries: &[&'static Entry]) -> Result<Section> {
         let row = |&entry: &&'static Entry| {
-            let plan = self.plan(work, size);
+            let plan = self.plan(task);
             let (kept, room) = (Vec::new(), (entry.room)(&plan));
             Row { entry, room, kept, discarded: 0, messages: 0, trips: None, failure: None }
         };
         let rows: Vec<Row> = entries.iter().map(row).collect();
-        let mut section = Section { work, size, rows, bare: Vec::new() };
+        let Task { work, size, case } = task;
+        let mut section = Section { work, size, case, rows, bare: Vec::new() };
+        let title = case.map_or(String::new(), |case| format!(", {}", case.title));
         for round in 0..self.arguments.repeat() {
-            eprintln!("{work:?}, {size} bytes, round {} of {}", round + 1, self.arguments.repeat());
+            eprintln!("{work:?}, {size} bytes{title}, round {} of {}", round + 1, self.arguments.repeat());
             let mut before = self.probe(work)?;
             section.bare.push(before);
             for row in &mut section.rows {
                 for _ in 0..TRIES {
-                    if row.failure.is_some() || self.once(row, work, size, round, &mut before, &mut section.bare)? {
+                    if row.failure.is_some() || self.once(row, task, round, &mut before, &mut section.bare)? {
                         break;
                     }
                 }
@@ -172,14 +194,13 @@ impl Court<'_> {
     fn once(
         &mut self,
         row: &mut Row,
-        work: Work,
-        size: usize,
+        task: Task,
         round: u32,
         before: &mut Percentiles,
         bare: &mut Vec<Percentiles>,
     ) -> Result<bool> {
         let run = Run { time: self.arguments.time(), trips: row.trips };
-        let found = match self.measure(row.entry, work, size, &run) {
+        let found = match self.measure(row.entry, task, &run) {
             Ok(found) => found,
             Err(error) => {
                 eprintln!("{}: {error}", row.entry.name);
@@ -189,7 +210,7 @@ impl Court<'_> {
                 return Ok(true);
             }
         };
-        let after = self.probe(work)?;
+        let after = self.probe(task.work)?;
         bare.push(after);
         let first = std::mem::replace(before, after);
         row.messages += found.messages;
@@ -201,17 +222,24 @@ impl Court<'_> {
             return Ok(false);
         }
         let latency = Percentiles::of(&found.latency);
-        row.kept.push(Kept { round, bare: (first.p50 + after.p50) / 2.0, latency, rate: found.rate });
+        row.kept.push(Kept {
+            round,
+            bare: (first.p50 + after.p50) / 2.0,
+            latency,
+            rate: found.rate,
+            other: found.other,
+            tries: found.tries,
+        });
         Ok(true)
     }
 
-    fn plan(&self, work: Work, size: usize) -> Plan {
-        Plan { work, size, place: self.place.0.clone(), number: self.runs }
+    fn plan(&self, Task { work, size, case }: Task) -> Plan {
+        Plan { work, size, case, place: self.place.0.clone(), number: self.runs }
     }
 
-    fn measure(&mut self, entry: &Entry, work: Work, size: usize, run: &Run) -> Result<Found> {
+    fn measure(&mut self, entry: &Entry, task: Task, run: &Run) -> Result<Found> {
         self.runs += 1;
-        let plan = self.plan(work, size);
+        let (plan, work) = (self.plan(task), task.work);
         let (ours, others) = (self.arguments.cores[0], self.arguments.cores[usize::from(work != Work::Wake)]);
         self.arena.reset();
         pin(ours)?;
@@ -223,7 +251,9 @@ impl Court<'_> {
         let time = self.arguments.time() / 4;
         if work == Work::Wake {
             let run = Run { time, trips: Some(1) };
-            return Ok(Percentiles::of(&self.measure(peers::futex(), work, 8, &run)?.latency));
+            return Ok(Percentiles::of(
+                &self.measure(peers::futex(), Task { work, size: 8, case: None }, &run)?.latency,
+            ));
         }
         self.arena.reset();
         pin(self.arguments.cores[0])?;

@@ -48,14 +48,7 @@ impl Peer for Iceoryx2 {
     }
 
     fn open(plan: &Plan, end: End) -> Result<Iceoryx2> {
-        set_log_level(LogLevel::Error);
-        let mut config = Config::default();
-        config.global.set_root_path(&Path::new(plan.place.join("iceoryx2").as_os_str().as_encoded_bytes())?);
-        // What it puts beside the place is found, and removed, by this name.
-        let place = plan.place.file_name().unwrap_or_default().to_string_lossy();
-        config.global.prefix = FileName::new(format!("{place}_").as_bytes())?;
-        let builder = NodeBuilder::new().config(&config).signal_handling_mode(SignalHandlingMode::Disabled);
-        let node = builder.create::<ipc::Service>()?;
+        let node = node(plan)?;
         let service = |way: &str| -> Result<_> {
             Ok(node
                 .service_builder(&service_name(plan, way)?)
@@ -128,6 +121,19 @@ impl Peer for Iceoryx2 {
     }
 }
 
-fn service_name(plan: &Plan, way: &str) -> Result<ServiceName> {
+/// A node of this process.
+pub fn node(plan: &Plan) -> Result<Node<ipc::Service>> {
+    set_log_level(LogLevel::Error);
+    let mut config = Config::default();
+    config.global.set_root_path(&Path::new(plan.place.join("iceoryx2").as_os_str().as_encoded_bytes())?);
+    // What it puts beside the place is found, and removed, by this name.
+    let place = plan.place.file_name().unwrap_or_default().to_string_lossy();
+    config.global.prefix = FileName::new(format!("{place}_").as_bytes())?;
+    let builder = NodeBuilder::new().config(&config).signal_handling_mode(SignalHandlingMode::Disabled);
+    Ok(builder.create::<ipc::Service>()?)
+}
+
+/// What a service of this run is called.
+pub fn service_name(plan: &Plan, way: &str) -> Result<ServiceName> {
     Ok(ServiceName::new(&format!("peers/{}/{way}", plan.number))?)
 }

@@ -10,11 +10,12 @@ mod syncline;
 #[cfg(feature = "aeron")]
 mod aeron;
 #[cfg(feature = "iceoryx2")]
-mod iceoryx2;
+pub mod iceoryx2;
 #[cfg(feature = "zeromq")]
 mod zeromq;
 
-use crate::peer::Entry;
+use crate::boards;
+use crate::peer::{Entry, Work};
 
 /// All that were built.
 pub const ALL: &[Entry] = &[
@@ -31,12 +32,20 @@ pub const ALL: &[Entry] = &[
     Entry::of::<pipe::Pipe>(),
 ];
 
+/// Those among which who does such work is looked for.
+pub fn of(work: Work) -> &'static [Entry] {
+    if work == Work::Table { boards::ALL } else { ALL }
+}
+
 /// The one that all are compared with.
 pub const OURS: &str = <syncline::Syncline as crate::peer::Peer>::NAME;
 
 /// For the command line.
 pub fn names() -> clap::builder::PossibleValuesParser {
-    clap::builder::PossibleValuesParser::new(ALL.iter().map(|entry| entry.name))
+    let mut names: Vec<&str> = ALL.iter().chain(boards::ALL).map(|entry| entry.name).collect();
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    clap::builder::PossibleValuesParser::new(names)
 }
 
 /// What a kernel is called, for peers that are part of it.
@@ -53,7 +62,7 @@ pub fn futex() -> &'static Entry {
 
 /// The version of a crate that this was built with.
 #[allow(dead_code, reason = "not without those features")]
-fn locked(name: &str) -> &'static str {
+pub fn locked(name: &str) -> &'static str {
     let packages = include_str!("../../Cargo.lock").split("[[package]]");
     let value = |package: &'static str, key: &str| -> Option<&'static str> {
         let line = package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "))?;

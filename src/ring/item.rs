@@ -67,19 +67,19 @@ impl<'a, const V: usize> Item<'a, V> {
     }
 }
 
-/// Reads an item as it was at the commit `bound`: the version of its value, after `copy` was handed its words. `row`: the row's version, which was
-/// `found` when `bound` was taken from it. `None`: the writer was faster; load the row's version again.
+/// Reads an item as it was at the commit `bound`: the version of its value, and what `copy` has made of its words. `row`: the row's version, which
+/// was `found` when `bound` was taken from it. `None`: the writer was faster; load the row's version again.
 #[inline(always)]
-pub fn read_live<const V: usize>(
+pub fn read_live<const V: usize, R>(
     item: Item<'_, V>,
     (row, found): (&AtomicU64, u64),
     bound: u64,
-    copy: impl FnOnce(&[AtomicU64]),
-) -> Option<u64> {
+    copy: impl FnOnce(&[AtomicU64]) -> R,
+) -> Option<(u64, R)> {
     let seen = item.see();
     let slot = pick(&seen, bound);
     let version = *seen.get(slot)?;
-    copy(item.value(slot));
+    let copied = copy(item.value(slot));
     ITEM_COPY_FENCE.fence();
     // Relaxed, here and below: after the fence.
     if item.versions[slot].load(RELAXED.get()) != version {
@@ -87,7 +87,7 @@ pub fn read_live<const V: usize>(
     }
     // Nothing was committed since, so no version was freed that could have been the one to read.
     let is_still = row.load(RELAXED.get()) == found;
-    (is_still || is_newest(item, bound) || ITEM_LAST_LOOK.is_left_out()).then_some(version)
+    (is_still || is_newest(item, bound) || ITEM_LAST_LOOK.is_left_out()).then_some((version, copied))
 }
 
 /// Whether at most one version is newer than `bound`, or being written.
@@ -124,7 +124,7 @@ pub fn read_synced<const V: usize>(
 
 /// Reads an item of a writer that writes no more: as it was at its last commit.
 pub fn read_last<const V: usize>(item: Item<'_, V>, end: u64, copy: impl FnOnce(&[AtomicU64])) -> Option<u64> {
-    read_live(item, (&item.versions[0], WRITING), end, copy)
+    read_live(item, (&item.versions[0], WRITING), end, copy).map(|(version, ())| version)
 }
 
 /// From which commit on this incarnation of a table has all that the one before had; 0: not yet.

@@ -210,9 +210,17 @@ impl TableReader {
     /// [`Error::Invalid`] for an item of another table; [`Error::Forked`].
     #[inline]
     pub fn get<T: Described + CheckedBitPattern>(&mut self, item: Item<T>) -> Result<T> {
-        let spot = item.spot();
+        // The way of nearly every read: a value that nobody has a reference to need not go through memory.
+        match self.glance(item.spot(), read_bits::<T>) {
+            Some(value) => checked(value),
+            None => self.get_with_care(item),
+        }
+    }
+
+    #[inline(never)]
+    fn get_with_care<T: Described + CheckedBitPattern>(&mut self, item: Item<T>) -> Result<T> {
         let mut value = MaybeUninit::uninit();
-        self.read_live(spot, |words| value = read_bits::<T>(words))?;
+        self.read_live(item.spot(), |words| value = read_bits::<T>(words))?;
         checked(value)
     }
 
@@ -243,28 +251,28 @@ impl TableReader {
         elements(&self.get_bytes(item)?)
     }
 
+    /// What `copy` makes of an item's newest value, if nothing is unusual.
     #[inline(always)]
-    fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
-        if spot.tag == self.steady
-            && self.epoch.is_current()
-            && let Some(incarnation) = self.incarnations.last()
-        {
-            let found = incarnation.writer.version.load(order::COMMIT_SEE.get());
-            // Relaxed: after the version. Before a row has another owner, and before there is another incarnation, the roster is raised.
-            if self.header.control.0.roster.load(order::RELAXED.get()) == self.roster {
-                // SAFETY: as below; a table is steady only if its items have four versions.
-                let item = unsafe { incarnation.map.item_declared::<4>(spot.place) };
-                if item::read_live(item, (&incarnation.writer.version, found), found, &mut copy).is_some() {
-                    self.reactions.note(incarnation.row, found);
-                    return Ok(());
-                }
-            }
+    fn glance<R>(&self, spot: Spot, copy: impl FnOnce(&[AtomicU64]) -> R) -> Option<R> {
+        let incarnation = self.incarnations.last()?;
+        if spot.tag != self.steady || !self.epoch.is_current() {
+            return None;
         }
-        self.read_live_again(spot, copy)
+        let found = incarnation.writer.version.load(order::COMMIT_SEE.get());
+        // Relaxed: after the version. Before a row has another owner, and before there is another incarnation, the roster is raised.
+        if self.header.control.0.roster.load(order::RELAXED.get()) != self.roster {
+            return None;
+        }
+        // SAFETY: the item is of this handle (its tag), so its place comes from the table's declaration, as the map does; a table is steady only
+        // if its items have four versions.
+        let item = unsafe { incarnation.map.item_declared::<4>(spot.place) };
+        let (_, copied) = item::read_live(item, (&incarnation.writer.version, found), found, copy)?;
+        self.reactions.note(incarnation.row, found);
+        Some(copied)
     }
 
     #[inline(never)]
-    fn read_live_again(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
+    fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
         self.check(spot)?;
         for _ in 0..TRIES {
             let (incarnation, found, bound) = self.newest()?;
@@ -627,7 +635,7 @@ impl<'r> View<'r> {
                 let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
                 item::read_live(item, incarnation.still(self.found), self.bound, &mut copy)
             });
-            return read.ok_or(Error::Overtaken);
+            return read.map(|(version, ())| version).ok_or(Error::Overtaken);
         };
         let zone = self.reader.zone.view();
         for _ in 0..TRIES {
@@ -734,21 +742,20 @@ fn read_bits<T: CheckedBitPattern>(words: &[AtomicU64]) -> MaybeUninit<T::Bits> 
         return MaybeUninit::zeroed();
     }
     let mut bits = MaybeUninit::<T::Bits>::uninit();
-    {
-        // Written whole before it is read: `copy_words` would make a reference to what is not there yet.
-        let at = bits.as_mut_ptr().cast::<u8>();
-        let whole = size_of::<T::Bits>() / 8;
-        for (n, word) in words.iter().take(whole).enumerate() {
-            let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
-            // SAFETY: `8 * whole` bytes are inside `bits`, and `n < whole`.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * n), 8) };
-        }
-        let rest = size_of::<T::Bits>() % 8;
-        if let (true, Some(word)) = (rest > 0, words.get(whole)) {
-            let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
-            // SAFETY: the last `rest` bytes of `bits` begin at `8 * whole`.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * whole), rest) };
-        }
+    // Written whole before it is read: `copy_words` would make a reference to what is not there yet. So many words as can be known when this is
+    // compiled: then they stay in registers, if there are few.
+    let (at, whole, rest) = (bits.as_mut_ptr().cast::<u8>(), size_of::<T::Bits>() / 8, size_of::<T::Bits>() % 8);
+    for n in 0..whole {
+        // SAFETY: there are `size_of::<T::Bits>()` bytes of words, as was checked, and so as many as `8 * whole`.
+        let word = unsafe { words.get_unchecked(n) };
+        let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
+        // SAFETY: `8 * whole` bytes are inside `bits`, and `n < whole`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * n), 8) };
+    }
+    if let (true, Some(word)) = (rest > 0, words.get(whole)) {
+        let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
+        // SAFETY: the last `rest` bytes of `bits` begin at `8 * whole`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * whole), rest) };
     }
     bits
 }

@@ -10,6 +10,8 @@
 //!   +------------+------------+----- - -+----------+----------+---- - -
 //!   | version[0] | version[1] | ...     | value[0] | value[1] | ...
 //!   +------------+------------+----- - -+----------+----------+---- - -
+//!  version     0:16 | version:48                  of the commit that has set the value, or WRITING
+//!  version[0]  hint:16 | version:48               and which value was written last
 //!
 //!  value: whole words; of an item of bytes, its length in bytes (a word), then the bytes
 //! ```
@@ -31,7 +33,9 @@ pub const MAX_VALUE: u32 = 1 << 20;
 /// The most versions of an item.
 pub const MAX_VERSIONS: usize = 5;
 /// A version that no commit has: the value is being written, or was rolled back.
-pub const WRITING: u64 = u64::MAX;
+pub const WRITING: u64 = (1 << HINT_SHIFT) - 1;
+/// Bits of a version below the hint.
+pub const HINT_SHIFT: u32 = 48;
 /// What items and runs of them begin at a multiple of.
 const LINE: u64 = 64;
 

@@ -19,15 +19,22 @@
 //! chosen was overwritten before it looked, it has seen WRITING or a later version there; its writer did that after the generation had gone two
 //! eras further, and so the last look at the generation says so.
 //!
+//! **Which was written last** stands beside the first version, stored after the version that it points at. Who has loaded the row's version, or a
+//! cut, finds a hint that is at least that of the newest commit up to there; if it points at a version that is not after the bound, that is the
+//! newest, since a later hint points at a later one, or at one being written. So most reads look at one version; only if the writer has gone
+//! on since do they look at all.
+//!
 //! **Live.** The same for the row's version in place of the cut. The newest committed version is overwritten only after a newer one of the same
 //! item was written to another slot: who has missed it sees two slots that are newer than its commit or being written, at its last look at
 //! them. So a read is good while at most one is; and if the row's version is still what it was, there is none to look for.
 
 use super::lockstep;
-use super::order::{GENERATION_SEE, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_TOUCH, ITEM_WRITE, RELAXED};
+use super::order::{
+    GENERATION_SEE, HINT_SEE, HINT_SET, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_TOUCH, ITEM_WRITE, RELAXED,
+};
 use super::sequencer::{self, Cut, Touched};
 use super::view::{Item, Zone};
-use crate::layout::table::{Header, WRITING};
+use crate::layout::table::{HINT_SHIFT, Header, WRITING};
 use crate::layout::zone::{self, Row};
 use crate::sync::AtomicU64;
 
@@ -52,11 +59,36 @@ fn pick<const V: usize>(versions: &[u64; V], bound: u64) -> usize {
 }
 
 impl<'a, const V: usize> Item<'a, V> {
+    /// The version in a slot, without ordering.
     #[inline(always)]
-    fn see(&self) -> [u64; V] {
+    fn version(&self, slot: usize) -> u64 {
+        self.versions[slot].load(RELAXED.get()) & WRITING
+    }
+
+    /// The newest version not after `bound`, and its slot, if that was written last.
+    #[inline(always)]
+    fn last(&self, bound: u64) -> Option<(usize, u64)> {
+        let slot = (self.versions[0].load(HINT_SEE.get()) >> HINT_SHIFT) as usize;
+        if slot >= V {
+            return None;
+        }
+        // Relaxed: no older than the hint, which was stored after it.
+        let version = self.version(slot);
+        (version <= bound).then_some((slot, version))
+    }
+
+    /// The newest version not after `bound`, and its slot.
+    fn newest(&self, bound: u64) -> Option<(usize, u64)> {
         // Relaxed: those that a commit has made were published with the row's version, or with the cut. That another is being written, or has been
         // since, counts at the last look, after the fence.
-        self.versions.each_ref().map(|word| word.load(RELAXED.get()))
+        let seen = std::array::from_fn(|slot| self.version(slot));
+        let slot = pick::<V>(&seen, bound);
+        seen.get(slot).map(|&version| (slot, version))
+    }
+
+    /// Whether this is one of its versions: for the writer.
+    pub fn has(&self, version: u64) -> bool {
+        (0..V).any(|slot| self.version(slot) == version)
     }
 
     /// The words of one version's value.
@@ -67,33 +99,53 @@ impl<'a, const V: usize> Item<'a, V> {
     }
 }
 
-/// Reads an item as it was at the commit `bound`: the version of its value, and what `copy` has made of its words. `row`: the row's version, which
-/// was `found` when `bound` was taken from it. `None`: the writer was faster; load the row's version again.
+/// Reads an item as it was at the commit `bound`, if its writer has not gone on since; as [`read_live`]. (Apart, so that what is copied stays in
+/// registers: with another way to it, it would go through memory.)
 #[inline(always)]
-pub fn read_live<const V: usize, R>(
+pub fn glance<const V: usize, R>(
     item: Item<'_, V>,
-    (row, found): (&AtomicU64, u64),
     bound: u64,
     copy: impl FnOnce(&[AtomicU64]) -> R,
 ) -> Option<(u64, R)> {
-    let seen = item.see();
-    let slot = pick(&seen, bound);
-    let version = *seen.get(slot)?;
+    let (slot, version) = item.last(bound)?;
     let copied = copy(item.value(slot));
     ITEM_COPY_FENCE.fence();
-    // Relaxed, here and below: after the fence.
-    if item.versions[slot].load(RELAXED.get()) != version {
-        return None;
-    }
-    // Nothing was committed since, so no version was freed that could have been the one to read.
-    let is_still = row.load(RELAXED.get()) == found;
-    (is_still || is_newest(item, bound) || ITEM_LAST_LOOK.is_left_out()).then_some((version, copied))
+    (item.version(slot) == version).then_some((version, copied))
 }
 
-/// Whether at most one version is newer than `bound`, or being written.
+/// Reads an item as it was at the commit `bound`: the version of its value, after `copy` was handed its words. `row`: the row's version, which was
+/// `found` when `bound` was taken from it. `None`: the writer was faster; load the row's version again.
+#[inline(always)]
+pub fn read_live<const V: usize>(
+    item: Item<'_, V>,
+    row: (&AtomicU64, u64),
+    bound: u64,
+    mut copy: impl FnMut(&[AtomicU64]),
+) -> Option<u64> {
+    match glance(item, bound, &mut copy) {
+        Some((version, ())) => Some(version),
+        None => read_passed(item, row, bound, copy),
+    }
+}
+
+/// The same when the writer has gone on since the row's version was loaded.
 #[cold]
-fn is_newest<const V: usize>(item: Item<'_, V>, bound: u64) -> bool {
-    item.versions.iter().filter(|word| word.load(RELAXED.get()) > bound).count() <= 1
+fn read_passed<const V: usize>(
+    item: Item<'_, V>,
+    (row, found): (&AtomicU64, u64),
+    bound: u64,
+    copy: impl FnOnce(&[AtomicU64]),
+) -> Option<u64> {
+    let (slot, version) = item.newest(bound)?;
+    copy(item.value(slot));
+    ITEM_COPY_FENCE.fence();
+    if item.version(slot) != version {
+        return None;
+    }
+    // Relaxed: after the fence. Nothing was committed since: no version was freed that could have been the one to read.
+    let is_still = row.load(RELAXED.get()) == found;
+    let newer = (0..V).filter(|&slot| item.version(slot) > bound).count();
+    (is_still || newer <= 1 || ITEM_LAST_LOOK.is_left_out()).then_some(version)
 }
 
 /// Reads an item as it was at the cut of a sealed era: the version of its value, after `copy` was handed its words. `Err(true)`: the writer was
@@ -106,9 +158,8 @@ pub fn read_synced<const V: usize>(
     cut: u64,
     copy: impl FnOnce(&[AtomicU64]),
 ) -> Result<u64, bool> {
-    let seen = item.see();
-    let slot = pick(&seen, cut);
-    if slot < V {
+    let found = item.last(cut).or_else(|| item.newest(cut));
+    if let Some((slot, _)) = found {
         copy(item.value(slot));
     }
     ITEM_COPY_FENCE.fence();
@@ -116,15 +167,17 @@ pub fn read_synced<const V: usize>(
     if zone.header.generation.0.load(RELAXED.get()) > era + 1 && !ITEM_LAST_LOOK.is_left_out() {
         return Err(false);
     }
-    match seen.get(slot) {
-        Some(&version) if item.versions[slot].load(RELAXED.get()) == version => Ok(version),
+    match found {
+        Some((slot, version)) if item.version(slot) == version => Ok(version),
         _ => Err(true),
     }
 }
 
 /// Reads an item of a writer that writes no more: as it was at its last commit.
 pub fn read_last<const V: usize>(item: Item<'_, V>, end: u64, copy: impl FnOnce(&[AtomicU64])) -> Option<u64> {
-    read_live(item, (&item.versions[0], WRITING), end, copy).map(|(version, ())| version)
+    let (slot, version) = item.newest(end)?;
+    copy(item.value(slot));
+    Some(version)
 }
 
 /// From which commit on this incarnation of a table has all that the one before had; 0: not yet.
@@ -253,7 +306,8 @@ fn look<const V: usize, const B: usize>(item: Item<'_, V>, bounds: [u64; B], com
     let mut ranks = [0; V];
     for (slot, rank) in ranks.iter_mut().enumerate() {
         // Relaxed: the writer's own.
-        *rank = item.versions[slot].load(RELAXED.get()).wrapping_add(1) << SLOT_BITS | slot as u64;
+        let version = item.version(slot);
+        *rank = (if version == WRITING { 0 } else { version + 1 }) << SLOT_BITS | slot as u64;
     }
     for end in (1..V).rev() {
         for n in 0..end {
@@ -282,19 +336,32 @@ fn look<const V: usize, const B: usize>(item: Item<'_, V>, bounds: [u64; B], com
 #[inline(always)]
 pub fn write<const V: usize>(item: Item<'_, V>, slot: usize, version: u64, fill: impl FnOnce(&[AtomicU64])) {
     let Some(word) = item.versions.get(slot) else { return };
-    word.store(WRITING, ITEM_WRITE.get());
+    // Relaxed: the writer's own.
+    let first = item.versions[0].load(RELAXED.get());
+    let hint = first & !WRITING;
+    word.store(if slot == 0 { WRITING | hint } else { WRITING }, ITEM_WRITE.get());
     ITEM_FENCE.fence();
     fill(item.value(slot));
-    // Relaxed: the commit publishes it. Whoever meets it before that takes it for newer, and knows by the fence above what made it free.
+    let to_here = (slot as u64) << HINT_SHIFT;
+    if slot == 0 {
+        word.store(version, HINT_SET.get());
+        return;
+    }
+    // Relaxed: the commit publishes it, and the hint does. Whoever meets it before that takes it for newer, and knows by the fence above what made
+    // it free.
     word.store(version, RELAXED.get());
+    if hint != to_here {
+        item.versions[0].store(first & WRITING | to_here, HINT_SET.get());
+    }
 }
 
 /// Takes back what [`write`] has written and was not committed.
 pub fn take_back<const V: usize>(item: Item<'_, V>, version: u64) {
     for word in item.versions {
         // Relaxed: the writer's own; the next commit comes after it.
-        if word.load(RELAXED.get()) == version {
-            word.store(WRITING, RELAXED.get());
+        let found = word.load(RELAXED.get());
+        if found & WRITING == version {
+            word.store(found | WRITING, RELAXED.get());
         }
     }
 }

@@ -266,7 +266,7 @@ impl TableReader {
         // SAFETY: the item is of this handle (its tag), so its place comes from the table's declaration, as the map does; a table is steady only
         // if its items have four versions.
         let item = unsafe { incarnation.map.item_declared::<4>(spot.place) };
-        let (_, copied) = item::read_live(item, (&incarnation.writer.version, found), found, copy)?;
+        let (_, copied) = item::glance(item, found, copy)?;
         self.reactions.note(incarnation.row, found);
         Some(copied)
     }
@@ -635,7 +635,7 @@ impl<'r> View<'r> {
                 let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
                 item::read_live(item, incarnation.still(self.found), self.bound, &mut copy)
             });
-            return read.map(|(version, ())| version).ok_or(Error::Overtaken);
+            return read.ok_or(Error::Overtaken);
         };
         let zone = self.reader.zone.view();
         for _ in 0..TRIES {

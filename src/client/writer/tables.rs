@@ -437,8 +437,7 @@ impl Writer {
             let map = &self.tables[spot.table as usize].map;
             with_versions!(map, V => {
                 let item = map.item::<V>(spot.place).ok_or_else(foreign)?;
-                // Relaxed: the writer's own.
-                item.versions.iter().all(|version| version.load(order::RELAXED.get()) != next)
+                !item.has(next)
             })
         };
         self.write_item(spot, bytes)?;

@@ -5,6 +5,7 @@ use crate::client::reader::Reader;
 use crate::client::waiting::{Sleeps, Wait};
 use crate::client::zone::Zone;
 use crate::error::{Error, Result};
+use crate::os::fork::Epoch;
 use crate::wire::Schema;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::TimeSpec;
@@ -148,6 +149,8 @@ pub struct TableWatch {
     era: Option<u64>,
     /// Up to here everything was looked at.
     seen: Option<Seen>,
+    /// Something was overwritten before it was looked at: a comparison is due, until one has come to its end.
+    behind: bool,
     every: Duration,
     /// When something may be told again.
     due: Option<Instant>,
@@ -241,6 +244,7 @@ impl TableWatch {
             pending: Bits::new(schema.items()),
             era: None,
             seen: None,
+            behind: false,
             every,
             due: None,
             buffer: Vec::new(),
@@ -342,17 +346,22 @@ impl TableWatch {
 
     /// Takes the next commit in, or the next era; waits for it, if so long is given.
     fn look(&mut self, wait: Option<Duration>) -> Result<Looked> {
+        if self.behind {
+            self.compare()?;
+        }
         let looked = match self.reader.is_synced() {
             true => self.look_synced(wait),
             false => self.look_live(wait),
         };
         match looked {
             Ok(Looked::Lost) | Err(Error::Lagged(_) | Error::ErasLost { .. }) => {
+                self.behind = true;
                 self.compare()?;
                 Ok(Looked::Lost)
             }
             // All that this owner had changed was looked at. The next one goes on.
             Err(Error::Closed(_)) => {
+                self.behind = true;
                 self.compare()?;
                 Ok(Looked::Commit)
             }
@@ -419,6 +428,7 @@ impl TableWatch {
     #[cold]
     fn compare(&mut self) -> Result<()> {
         let now = self.mark()?;
+        self.behind = now.is_some();
         let (Some(now), synced) = (now, self.reader.is_synced()) else { return Ok(()) };
         for index in (0..self.table.len()).filter(|&index| self.wanted.has(index)) {
             let spot = self.table.finder().at(index)?.0;
@@ -439,7 +449,7 @@ impl TableWatch {
         if synced && self.pending.any {
             self.era = Some(self.reader.generation()?);
         }
-        self.seen = Some(now);
+        (self.seen, self.behind) = (Some(now), false);
         Ok(())
     }
 
@@ -508,7 +518,7 @@ impl TableWatch {
         mut self,
         mut told: impl FnMut(&mut TableReader, Changes) -> Result<()> + Send + 'static,
     ) -> Result<OnChange> {
-        let ends = Arc::new(AtomicBool::new(false));
+        let (epoch, ends) = (self.table.epoch(), Arc::new(AtomicBool::new(false)));
         let is_over = ends.clone();
         let run = move || {
             while !is_over.load(Ordering::Relaxed) {
@@ -524,13 +534,15 @@ impl TableWatch {
             .name("syncline-change".to_owned())
             .spawn(run)
             .map_err(Error::io("starting a thread for a table's changes"))?;
-        Ok(OnChange { ends, thread: Some(thread) })
+        Ok(OnChange { epoch, ends, thread: Some(thread) })
     }
 }
 
-/// Keeps a callback; from [`TableWatch::on_change`]. When this is dropped, it is called no more.
+/// Keeps a callback; from [`TableWatch::on_change`]. When this is dropped, it is called no more: a call that is under way is waited for, unless it is
+/// the callback that drops this.
 #[derive(Debug)]
 pub struct OnChange {
+    epoch: Epoch,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -539,13 +551,32 @@ impl OnChange {
     /// Ends the calls; what ended them before, if something did.
     ///
     /// # Errors
-    /// What the callback said, or the watch.
+    /// What the callback said, or the watch; [`Error::Forked`].
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
 
+    /// Whether the caller is the callback.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        if self.epoch.is_current() { Ok(()) } else { Err(Error::Forked) }
+    }
+
     fn end(&mut self) -> Result<()> {
+        if !self.epoch.is_current() {
+            // A forked child has no such thread to wait for.
+            std::mem::forget(self.thread.take());
+            return Err(Error::Forked);
+        }
         self.ends.store(true, Ordering::Relaxed);
+        if self.is_own_thread() {
+            // It ends when the callback returns.
+            self.thread = None;
+        }
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             // It has panicked, and said so.

@@ -157,6 +157,10 @@ impl TableReader {
         self.len() == 0
     }
 
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     pub(crate) fn finder(&self) -> Finder<'_> {
         Finder { schema: &self.schema, name: &self.name, tag: self.tag, table: 0 }
     }
@@ -291,7 +295,12 @@ impl TableReader {
                         self.take_in(self.roster)?;
                         break;
                     }
-                    None => return Err(Error::Corrupt(format!("table `{}`: a row has another writer, and this one no end", self.name))),
+                    None => {
+                        return Err(Error::Corrupt(format!(
+                            "table `{}`: a row has another writer, and this one no end",
+                            self.name
+                        )));
+                    }
                 }
             }
         }
@@ -413,9 +422,24 @@ impl TableReader {
     /// # Errors
     /// [`Error::Gone`] if none has been sealed, or the table had no writer yet; [`Error::Forked`].
     pub fn current(&mut self) -> Result<View<'_>> {
-        self.link.check_fork()?;
-        let generation = self.zone.view().generation();
+        let mut generation = self.generation()?;
+        for _ in 1..TRIES {
+            match self.find(generation) {
+                // Two edges have passed since it was looked up.
+                Err(Error::Gone { generation: now, .. }) if now > generation => generation = now,
+                found => return found.map(|found| self.era_at(generation, found)),
+            }
+        }
         self.at(generation)
+    }
+
+    /// The number of the zone's last sealed era; 0 before the first.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn generation(&self) -> Result<u64> {
+        self.link.check_fork()?;
+        Ok(self.zone.view().generation())
     }
 
     /// The table as of a sealed era: the last one, CURR, or the one before, PREV.
@@ -423,24 +447,38 @@ impl TableReader {
     /// # Errors
     /// [`Error::Gone`] for others, or if the table had no writer then; [`Error::Forked`].
     pub fn at(&mut self, era: u64) -> Result<View<'_>> {
+        let found = self.find(era)?;
+        Ok(self.era_at(era, found))
+    }
+
+    fn era_at(&self, era: u64, (incarnation, bound): (usize, u64)) -> View<'_> {
+        View { reader: self, incarnation, bound, era: Some(era) }
+    }
+
+    /// Which incarnation shows a sealed era, and up to which commit.
+    fn find(&mut self, era: u64) -> Result<(usize, u64)> {
         self.link.check_fork()?;
         let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
         if roster != self.roster {
             self.take_in(roster)?;
         }
         self.begin_those_begun();
-        if self.view_of(era)?.is_none() {
+        if self.find_known(era)?.is_none() {
             // A row has another owner: what its last commit was, the broker has said.
             self.take_in(self.roster)?;
         }
-        self.view_of(era)?.ok_or(Error::Overtaken)
+        self.find_known(era)?.ok_or(Error::Overtaken)
     }
 
-    /// The table as of a sealed era; `None`: it is not known where an incarnation ends.
-    fn view_of(&self, era: u64) -> Result<Option<View<'_>>> {
+    /// The same, by what is known; `None`: it is not known where an incarnation ends.
+    fn find_known(&self, era: u64) -> Result<Option<(usize, u64)>> {
         let generation = self.zone.view().generation();
         if era == 0 || era > generation || era + 1 < generation {
-            return Err(Error::Gone { era, oldest: Some(generation.saturating_sub(1).max(1)).filter(|_| generation > 0), generation });
+            return Err(Error::Gone {
+                era,
+                oldest: Some(generation.saturating_sub(1).max(1)).filter(|_| generation > 0),
+                generation,
+            });
         }
         for index in (0..self.incarnations.len()).rev() {
             let incarnation = &self.incarnations[index];
@@ -451,7 +489,7 @@ impl TableReader {
             };
             let Some(bound) = incarnation.bounded(cut) else { return Ok(None) };
             if incarnation.is_begun_at(bound) {
-                return Ok(Some(View { reader: self, incarnation: index, bound, era: Some(era) }));
+                return Ok(Some((index, bound)));
             }
         }
         Err(self.nothing(era))
@@ -460,7 +498,8 @@ impl TableReader {
     /// Whether a commit of a row is of the incarnation of what was seen.
     pub(super) fn is_of(&self, seen: &Seen, row: u32, version: u64) -> bool {
         let of = self.incarnations.iter().find(|incarnation| incarnation.number == seen.incarnation);
-        let is_of = |of: &Incarnation| of.row == row as usize && version >= of.first && of.end.is_none_or(|end| version <= end);
+        let is_of =
+            |of: &Incarnation| of.row == row as usize && version >= of.first && of.end.is_none_or(|end| version <= end);
         of.is_some_and(is_of)
     }
 
@@ -507,8 +546,13 @@ impl<'r> View<'r> {
     /// [`Error::Invalid`] for a view that is no era's; else as [`TableReader::at`].
     pub fn previous(&self) -> Result<View<'r>> {
         match self.era {
-            Some(era) => self.reader.view_of(era - 1)?.ok_or(Error::Overtaken),
-            None => Err(Error::Invalid("previous: expected the view of an era, found the latest; use current".to_owned())),
+            Some(era) => {
+                let found = self.reader.find_known(era - 1)?.ok_or(Error::Overtaken)?;
+                Ok(self.reader.era_at(era - 1, found))
+            }
+            None => {
+                Err(Error::Invalid("previous: expected the view of an era, found the latest; use current".to_owned()))
+            }
         }
     }
 
@@ -590,7 +634,9 @@ impl<'r> View<'r> {
     /// [`Error::Invalid`] for a view that is no era's; [`Error::Gone`] once two more have been sealed.
     pub fn changed<P: ?Sized>(&self, item: Item<P>) -> Result<bool> {
         let Some(era) = self.era else {
-            return Err(Error::Invalid("changed: expected the view of an era, found the latest; use changed_since".to_owned()));
+            return Err(Error::Invalid(
+                "changed: expected the view of an era, found the latest; use changed_since".to_owned(),
+            ));
         };
         let zone = self.reader.zone.view();
         // In the era before, the table may have had another writer.

@@ -14,6 +14,7 @@ use crate::os::clock;
 use crate::os::mapping::{Access, TableMap};
 use crate::ring::sequencer;
 use crate::ring::{bell, halt, item, order};
+use crate::sync::AtomicU64;
 use crate::wire::{Ask, Schema, TableItem, Tell, TypeDesc};
 use bytemuck::{CheckedBitPattern, NoUninit};
 use std::os::fd::AsFd;
@@ -163,8 +164,18 @@ impl Writer {
         let out =
             TableOut { name, tag, incarnation, map, schema, changes, changed, fence, predecessor_died, closed: false };
         self.take_over(&out, before)?;
-        self.tables.push(out);
-        Ok(Table { index: (self.tables.len() - 1) as u32, tag })
+        // One that was given up, and its memory, make room.
+        let index = match self.tables.iter().position(|table| table.closed) {
+            Some(index) => {
+                self.tables[index] = out;
+                index
+            }
+            None => {
+                self.tables.push(out);
+                self.tables.len() - 1
+            }
+        };
+        Ok(Table { index: index as u32, tag })
     }
 
     /// Tells the broker what the table is to have.
@@ -204,7 +215,7 @@ impl Writer {
             for group in table.schema.groups() {
                 for place in (0..group.run.count).filter_map(|n| group.run.place(n)) {
                     let (Some(old), Some(new)) = (map.item(place), table.map.item(place)) else { continue };
-                    let copied = |values: &[crate::sync::AtomicU64]| {
+                    let copied = |values: &[AtomicU64]| {
                         item::write(new, 0, first, |words| {
                             for (to, from) in words.iter().zip(values) {
                                 to.store(from.load(order::RELAXED.get()), order::RELAXED.get());
@@ -327,6 +338,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::set`]; [`Error::TooLarge`] or [`Error::Invalid`] if these are not as many as the type has.
     pub fn set_raw(&mut self, item: Item<[u8]>, bytes: &[u8]) -> Result<()> {
+        self.check_elements(item.spot(), bytes.len())?;
         self.set_bytes(item.spot(), bytes)
     }
 
@@ -394,6 +406,20 @@ impl Writer {
         }
         let fits = if spot.variable { len <= spot.max_len as usize } else { len == spot.max_len as usize };
         if fits { Ok(()) } else { Err(wrong_length(spot, len)) }
+    }
+
+    /// Whether so many bytes are whole elements of an item's type; an item that there is not is for others to refuse.
+    pub(crate) fn check_elements(&self, spot: Spot, len: usize) -> Result<()> {
+        let table = self.tables.get(spot.table as usize).filter(|table| table.tag == spot.tag);
+        let Some((group, _)) = table.and_then(|table| table.schema.item(spot.index)) else { return Ok(()) };
+        let element = group.ty.size as usize;
+        if !group.is_variable() || element <= 1 || len.is_multiple_of(element) {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "item {}: expected whole elements of {element} bytes, found {len} bytes",
+            spot.index
+        )))
     }
 
     /// Writes the next version of an item.
@@ -500,16 +526,20 @@ impl Writer {
     /// As [`Writer::get`].
     pub fn get_bytes<P: Payload + ?Sized>(&self, item: Item<P>) -> Result<Vec<u8>> {
         let spot = item.spot();
+        let mut bytes = Vec::new();
+        self.read_item(spot, |words| copy(spot, words, &mut bytes))?;
+        Ok(bytes)
+    }
+
+    /// Hands the words of an item's value to `copy`, as this writer has it.
+    pub(crate) fn read_item(&self, spot: Spot, copy: impl FnOnce(&[AtomicU64])) -> Result<()> {
         if !self.epoch.is_current() {
             return Err(Error::Forked);
         }
-        let open = self.tables.get(spot.table as usize).filter(|open| open.tag == spot.tag).ok_or_else(foreign)?;
-        let item = open.map.item(spot.place).ok_or_else(foreign)?;
-        let mut bytes = Vec::new();
-        match item::read_live(item, self.version + 1, |words| copy(spot, words, &mut bytes)) {
-            Some(_) => Ok(bytes),
-            None => Err(Error::Overtaken),
-        }
+        let open = self.tables.get(spot.table as usize).filter(|open| open.tag == spot.tag && !open.closed);
+        let item = open.and_then(|open| open.map.item(spot.place)).ok_or_else(foreign)?;
+        // The one writer overtakes nobody but itself.
+        item::read_live(item, self.version + 1, copy).map(drop).ok_or(Error::Overtaken)
     }
 }
 

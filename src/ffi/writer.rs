@@ -7,6 +7,7 @@ use super::args::{self, Growing, handle, invalid, out, shared, text, wanted};
 use super::bus::BusHandle;
 use super::edge::OwnedEdge;
 use super::error::{c_text, coded, free, guard};
+use super::items::Items;
 use super::types::{self, CType};
 use super::zone::{CZoneOptions, ZoneShape, check_zero};
 use crate::client::{HaltMode, Key, Writer};
@@ -28,6 +29,8 @@ pub struct WriterHandle {
     pub(super) edge: Option<OwnedEdge>,
     /// The reader that was looked at last.
     holder: Option<OwnedHolder>,
+    /// The items of its tables.
+    pub(super) items: Items,
 }
 
 /// What lengths a lane's messages may have.
@@ -191,8 +194,15 @@ pub unsafe extern "C" fn syncline_writer_open(
         // SAFETY: as above.
         let mut opened = unsafe { shape.give(bus.bus.zone(zone))? }.writer(name)?;
         opened.set_room_timeout(args::timeout(options.room_timeout_ns));
-        let opened =
-            WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false, edge: None, holder: None };
+        let opened = WriterHandle {
+            writer: opened,
+            shapes: Vec::new(),
+            loan: None,
+            in_batch: false,
+            edge: None,
+            holder: None,
+            items: Items::default(),
+        };
         *writer = Box::into_raw(Box::new(opened));
         Ok(0)
     })

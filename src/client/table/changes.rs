@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 /// How long the thread of a callback sleeps at most before it looks whether it is to end.
@@ -290,6 +290,11 @@ impl TableWatch {
         self.ignored
     }
 
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.reader.check_fork()
+    }
+
     /// How the waits went.
     pub fn sleeps(&self) -> Sleeps {
         self.reader.sleeps()
@@ -556,14 +561,9 @@ impl OnChange {
         self.end()
     }
 
-    /// Whether the caller is the callback.
-    pub(crate) fn is_own_thread(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
-    }
-
-    #[cfg(feature = "capi")]
-    pub(crate) fn check_fork(&self) -> Result<()> {
-        if self.epoch.is_current() { Ok(()) } else { Err(Error::Forked) }
+    /// The thread of the callback, until it was stopped.
+    pub(crate) fn thread(&self) -> Option<ThreadId> {
+        self.thread.as_ref().map(|thread| thread.thread().id())
     }
 
     fn end(&mut self) -> Result<()> {
@@ -573,7 +573,7 @@ impl OnChange {
             return Err(Error::Forked);
         }
         self.ends.store(true, Ordering::Relaxed);
-        if self.is_own_thread() {
+        if self.thread() == Some(std::thread::current().id()) {
             // It ends when the callback returns.
             self.thread = None;
         }

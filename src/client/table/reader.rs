@@ -93,6 +93,19 @@ pub struct Seen {
     pub(super) version: u64,
 }
 
+#[cfg(feature = "capi")]
+impl Seen {
+    /// As two numbers, for C.
+    pub(crate) fn to_numbers(self) -> [u64; 2] {
+        [self.incarnation, self.version]
+    }
+
+    /// From these; any two make one, which then may be of no table: everything has changed since.
+    pub(crate) fn from_numbers([incarnation, version]: [u64; 2]) -> Seen {
+        Seen { incarnation, version }
+    }
+}
+
 impl TableReader {
     pub(crate) fn open(zone: &Zone, name: &str, timeout: Option<Duration>) -> Result<TableReader> {
         let link = zone.link().clone();
@@ -159,6 +172,24 @@ impl TableReader {
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.link.check_fork()
+    }
+
+    /// What its items are known by.
+    #[cfg(feature = "capi")]
+    pub(crate) fn tag(&self) -> u32 {
+        self.tag
+    }
+
+    /// Another reader of the same table, for another thread.
+    #[cfg(feature = "capi")]
+    pub(crate) fn again(&self) -> Result<TableReader> {
+        self.link.check_fork()?;
+        self.of.table(&self.name)
     }
 
     pub(crate) fn finder(&self) -> Finder<'_> {
@@ -240,7 +271,7 @@ impl TableReader {
     }
 
     #[inline(always)]
-    fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
+    pub(crate) fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
         self.check(spot)?;
         for _ in 0..TRIES {
             let (incarnation, bound) = self.newest()?;
@@ -602,7 +633,7 @@ impl<'r> View<'r> {
 
     /// Reads an item; the commit that has set it.
     #[inline(always)]
-    fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
+    pub(crate) fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
         self.reader.check(spot)?;
         let incarnation = &self.reader.incarnations[self.incarnation];
         let Some(item) = incarnation.map.item(spot.place) else { return Err(foreign()) };
@@ -663,7 +694,7 @@ impl<'r> View<'r> {
         self.spot_changed_since(item.spot(), seen)
     }
 
-    pub(super) fn spot_changed_since(&self, spot: Spot, seen: Seen) -> Result<bool> {
+    pub(crate) fn spot_changed_since(&self, spot: Spot, seen: Seen) -> Result<bool> {
         let version = self.read(spot, |_| {})?;
         let incarnation = &self.reader.incarnations[self.incarnation];
         if incarnation.number == seen.incarnation {

@@ -41,6 +41,11 @@ impl Table {
         u64::from(self.tag) << 32 | u64::from(self.index)
     }
 
+    /// What its items are known by.
+    pub(crate) fn tag(self) -> u32 {
+        self.tag
+    }
+
     /// From that number; any number makes a table, which then may be nobody's.
     pub(crate) fn from_bits(bits: u64) -> Table {
         Table { index: bits as u32, tag: (bits >> 32) as u32 }
@@ -256,7 +261,7 @@ impl Writer {
         open.ok_or_else(|| Error::Invalid("the table belongs to another writer, or was given up: open it".to_owned()))
     }
 
-    fn finder(&self, table: Table) -> Result<Finder<'_>> {
+    pub(crate) fn finder(&self, table: Table) -> Result<Finder<'_>> {
         let open = self.own_table(table)?;
         Ok(Finder { schema: &open.schema, name: &open.name, tag: open.tag, table: table.index })
     }

@@ -100,14 +100,15 @@ pub use layout::zone::{Pace, Reason};
 pub use client::{AsyncReader, Eras, Messages, OwnedEra, OwnedMessage};
 #[cfg(not(loom))]
 pub use client::{
-    Batch, Bus, Change, Changes, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Lane, LaneBuilder, LaneStats, Live, Loan, Message, Item, OnChange,
-    Origin, Payload, Reader, ReaderBuilder, ReaderStats, Sleeps, Start, Seen, Stats, Table, TableBuilder, TableReader, TableWatch, TableWatchBuilder, Unrested, View, Wait, WaitSet, Watch, Writer,
+    Batch, Bus, Change, Changes, Described, Edge, Era, Halt, HaltMode, HeldUpBy, Item, Lane, LaneBuilder, LaneStats,
+    Live, Loan, Message, OnChange, Origin, Payload, Reader, ReaderBuilder, ReaderStats, Seen, Sleeps, Start, Stats,
+    Table, TableBuilder, TableReader, TableWatch, TableWatchBuilder, Unrested, View, Wait, WaitSet, Watch, Writer,
     WriterStats, Zone, ZoneStats, field,
 };
 #[cfg(not(loom))]
 pub use ring::sequencer::Races;
 #[cfg(not(loom))]
 pub use wire::{
-    ChannelInfo, Delivery, EdgeInfo, Field, Group, LaneUse, TableInfo, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo, Scalar,
-    TypeDesc, WriterInfo, ZoneInfo,
+    ChannelInfo, Delivery, EdgeInfo, Field, Group, LaneUse, Policy, Presence, PresenceKind, PresenceWhat, ReaderInfo,
+    Scalar, TableInfo, TypeDesc, WriterInfo, ZoneInfo,
 };

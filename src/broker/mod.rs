@@ -41,8 +41,8 @@ mod thread;
 mod writers;
 
 pub(crate) use edges::HALT_LEASE_US;
-pub(crate) use tables::MAX_DECLARATION;
 pub use quota::Limits;
+pub(crate) use tables::MAX_DECLARATION;
 pub use thread::{BrokerThread, Stats, Stopper};
 
 use crate::error::{Code, Error, Result};
@@ -305,7 +305,10 @@ impl Broker {
             readers: registry.readers.len(),
             entries: zones().map(|zone| zone.entries.len()).sum(),
             bytes: registry.ledger.used(),
-            fds: self.sessions.fds() + registry.zones.len() * ZoneSegments::FDS + registry.lane_fds() + registry.table_fds(),
+            fds: self.sessions.fds()
+                + registry.zones.len() * ZoneSegments::FDS
+                + registry.lane_fds()
+                + registry.table_fds(),
             completed: registry.completed,
             buried: registry.buried,
         };

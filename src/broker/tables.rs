@@ -122,7 +122,9 @@ impl Registry {
             if draft.encoded_len() > MAX_DECLARATION {
                 return Err(refused(
                     Code::TooLarge,
-                    format!("declaration of a table: expected at most {MAX_DECLARATION} bytes, found more; declare fewer names"),
+                    format!(
+                        "declaration of a table: expected at most {MAX_DECLARATION} bytes, found more; declare fewer names"
+                    ),
                 ));
             }
             Ok(())
@@ -156,7 +158,9 @@ impl Registry {
         let found = self.tables.get(&key);
         let schema = match (found, draft) {
             (None, None) => {
-                let text = format!("table `{name}`: expected its items declared, since it is not there, found none; declare them");
+                let text = format!(
+                    "table `{name}`: expected its items declared, since it is not there, found none; declare them"
+                );
                 return Err(refused(Code::Unknown, text));
             }
             (None, Some(draft)) => draft,
@@ -182,7 +186,9 @@ impl Registry {
             let most = self.limits.table_bytes;
             return Err(refused(
                 Code::TooLarge,
-                format!("table `{name}`: expected at most {most} bytes, found {size}; declare less, or raise the broker's limit"),
+                format!(
+                    "table `{name}`: expected at most {most} bytes, found {size}; declare less, or raise the broker's limit"
+                ),
             ));
         }
         let declared = if found.is_none() { schema.encoded_len() } else { 0 };
@@ -319,9 +325,8 @@ impl Registry {
     /// A writer gives a table up by its own word.
     pub(super) fn close_table(&mut self, owner: Owner, number: u64, post: &mut dyn Post) -> Result<()> {
         let key = self.incarnations.get(&number).ok_or_else(|| unknown("table's incarnation", number))?.clone();
-        let is_own = |other: &Incarnation| {
-            other.number == number && other.owner.client == owner.client && other.has_writer()
-        };
+        let is_own =
+            |other: &Incarnation| other.number == number && other.owner.client == owner.client && other.has_writer();
         if !self.tables.get(&key).is_some_and(|table| table.incarnations.iter().any(is_own)) {
             return Err(unknown("table's incarnation", number));
         }
@@ -435,7 +440,9 @@ impl Registry {
         };
         let Some(key) = found.filter(has_some) else {
             if !wait {
-                let text = format!("table `{name}` of zone `{zone_name}`: expected it to exist, found none; start its writer first, or wait for it");
+                let text = format!(
+                    "table `{name}` of zone `{zone_name}`: expected it to exist, found none; start its writer first, or wait for it"
+                );
                 return Err(refused(Code::Unknown, text));
             }
             let pending = self.table_waits.iter().filter(|wait| wait.owner.client == client).count();
@@ -499,7 +506,9 @@ impl Registry {
     /// Tells which tables there are.
     pub(super) fn list_tables(&self, owner: Owner, id: u32, zone: &str, post: &mut dyn Post) {
         for table in self.tables.values() {
-            let Some(of) = self.zones.get(&table.zone).filter(|of| zone.is_empty() || of.name == zone) else { continue };
+            let Some(of) = self.zones.get(&table.zone).filter(|of| zone.is_empty() || of.name == zone) else {
+                continue;
+            };
             let writer = table.incarnations.iter().find(|one| matches!(one.state, State::Open(_)));
             let info = TableInfo {
                 zone: of.name.clone(),

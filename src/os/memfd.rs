@@ -109,7 +109,8 @@ impl Segment {
         let len = u64::from_le_bytes(len);
         let there = file.metadata()?.len();
         if !seals.contains(SealFlag::F_SEAL_WRITE) || len > most || len.saturating_add(8) > there {
-            let what = format!("expected a sealed segment of at most {most} bytes, found one of {len} in {there}, {seals:?}");
+            let what =
+                format!("expected a sealed segment of at most {most} bytes, found one of {len} in {there}, {seals:?}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let mut bytes = vec![0; len as usize];

@@ -25,7 +25,8 @@
 
 use super::lockstep;
 use super::order::{
-    FIRST_SEE, FIRST_SET, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_SEE, ITEM_SHOW, ITEM_TOUCH, ITEM_WRITE, RELAXED,
+    FIRST_SEE, FIRST_SET, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_SEE, ITEM_SHOW, ITEM_TOUCH, ITEM_WRITE,
+    RELAXED,
 };
 use super::sequencer::{self, Cut, Touched};
 use super::view::{Item, Zone};
@@ -191,10 +192,9 @@ impl Keeper {
             Cut::Gone => None,
         };
         let before = generation.saturating_sub(1);
-        let (Some(current), Some(previous)) = (
-            if generation == 0 { Some(0) } else { cut(generation) },
-            if before == 0 { Some(0) } else { cut(before) },
-        ) else {
+        let (Some(current), Some(previous)) =
+            (if generation == 0 { Some(0) } else { cut(generation) }, if before == 0 { Some(0) } else { cut(before) })
+        else {
             return false;
         };
         (self.generation, self.cuts) = (generation, [current, previous]);

@@ -89,11 +89,15 @@ impl Schema {
             ));
         }
         let max_len = match (ty.variable, max_len) {
-            (true, 0) => return Err(format!("{}: expected the longest value's length, found none; declare it", what())),
+            (true, 0) => {
+                return Err(format!("{}: expected the longest value's length, found none; declare it", what()));
+            }
             (true, max_len) => max_len,
             (false, 0) => ty.size,
             (false, max_len) if max_len == ty.size => max_len,
-            (false, found) => return Err(format!("{}: expected {ty}, found a length of {found}; leave it out", what())),
+            (false, found) => {
+                return Err(format!("{}: expected {ty}, found a length of {found}; leave it out", what()));
+            }
         };
         if max_len > MAX_VALUE {
             return Err(format!("{}: expected at most {MAX_VALUE} bytes, found {max_len}; use a channel", what()));

@@ -52,7 +52,9 @@ impl TableMap {
 
     fn map(fd: BorrowedFd, size: u64, versions: usize, access: Access) -> io::Result<TableMap> {
         if size < ITEMS_OFFSET || !size.is_multiple_of(PAGE) || !(1..=MAX_VERSIONS).contains(&versions) {
-            return Err(out_of_range(format!("table of {size} bytes and {versions} versions: expected whole pages, 1 ..= 5")));
+            return Err(out_of_range(format!(
+                "table of {size} bytes and {versions} versions: expected whole pages, 1 ..= 5"
+            )));
         }
         check_file(fd, size)?;
         Ok(TableMap { region: Region::map(fd, size, access)?, size, versions })

@@ -120,7 +120,10 @@ impl Finder<'_> {
         let items = self.schema.items();
         Error::Refused {
             code: Code::Unknown,
-            text: format!("item {what} of table `{}`: expected one of its {items} items, found none; see `syncline table ls`", self.name),
+            text: format!(
+                "item {what} of table `{}`: expected one of its {items} items, found none; see `syncline table ls`",
+                self.name
+            ),
         }
     }
 }

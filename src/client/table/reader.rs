@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a reader looks again when the writer was faster.
 const TRIES: u32 = 64;
@@ -111,8 +111,12 @@ impl TableReader {
         let link = zone.link().clone();
         let ask = Ask::ReadTable { zone: zone.name().to_owned(), table: name.to_owned(), wait: timeout.is_some() };
         let id = link.send(ask)?;
-        let opened = TableReader::join(zone, name, id, timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut opened = TableReader::join(zone, name, id, timeout);
         link.forget(id);
+        if timeout.is_some() {
+            opened = opened.and_then(|reader| reader.wait_begun(deadline));
+        }
         if matches!(opened, Err(Error::Timeout)) {
             link.tell(Ask::Cancel { id })?;
         }
@@ -148,6 +152,20 @@ impl TableReader {
                 (other, _) => return Err(unexpected("TableAdded or TableReady", &other)),
             }
         }
+    }
+
+    /// Waits until there is something to read: its first owner makes a table, maps it, and then begins it with a commit.
+    fn wait_begun(mut self, deadline: Option<Instant>) -> Result<TableReader> {
+        while let Err(error) = self.newest().map(drop) {
+            if !matches!(error, Error::Gone { .. }) {
+                return Err(error);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(Error::Timeout);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(self)
     }
 
     /// The table's name.
@@ -233,7 +251,7 @@ impl TableReader {
     /// The newest value of an item.
     ///
     /// # Errors
-    /// [`Error::Overtaken`] if the writer was faster again and again; [`Error::BadValue`] for bits that are none of `T`'s values;
+    /// [`Error::Gone`] while its first owner has not begun it; [`Error::Overtaken`] if the writer was faster again and again; [`Error::BadValue`] for bits that are none of `T`'s values;
     /// [`Error::Invalid`] for an item of another table; [`Error::Forked`].
     #[inline]
     pub fn get<T: Described + CheckedBitPattern>(&mut self, item: Item<T>) -> Result<T> {
@@ -424,7 +442,7 @@ impl TableReader {
     /// The table as it is now: several items read there belong together.
     ///
     /// # Errors
-    /// [`Error::Forked`].
+    /// [`Error::Gone`] while its first owner has not begun it; [`Error::Forked`].
     pub fn latest(&mut self) -> Result<View<'_>> {
         self.link.check_fork()?;
         let (incarnation, bound) = self.newest()?;
@@ -781,7 +799,7 @@ fn elements<T: Described + CheckedBitPattern>(bytes: &[u8]) -> Result<Vec<T>> {
 
 #[cold]
 pub(crate) fn foreign() -> Error {
-    Error::Invalid("the item belongs to another table or handle: use one that this handle has looked up".to_owned())
+    Error::Invalid("the item belongs to another table or handle, or to a table that was given up: use one that this handle has looked up".to_owned())
 }
 
 /// The declaration that the broker has sent.

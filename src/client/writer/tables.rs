@@ -41,9 +41,9 @@ impl Table {
         u64::from(self.tag) << 32 | u64::from(self.index)
     }
 
-    /// What its items are known by.
-    pub(crate) fn tag(self) -> u32 {
-        self.tag
+    /// What its items are known by: the tag, and which table of its writer it is.
+    pub(crate) fn numbers(self) -> (u32, u32) {
+        (self.tag, self.index)
     }
 
     /// From that number; any number makes a table, which then may be nobody's.
@@ -143,10 +143,7 @@ impl Writer {
         let ask = Ask::OpenTable { writer: self.serial, table: name.to_owned(), fence };
         let (told, mut fds) = self.link.call(ask)?;
         let Tell::TableMade { incarnation, before } = told else { return Err(unexpected("TableMade", &told)) };
-        let before = match before {
-            Some(end) => Some((fds.pop(), end)),
-            None => None,
-        };
+        let before = before.map(|end| (fds.pop(), end));
         let [fd, declaration] = take_fds(fds)?;
         let schema = declared(declaration)?;
         let (size, versions) = (schema.segment_size(), schema.versions());

@@ -21,6 +21,11 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
+    #[inline(always)]
+    fn is(&self, index: u32, tag: u32, table: u32) -> bool {
+        (self.spot.index, self.spot.tag, self.spot.table) == (index, tag, table)
+    }
+
     /// Whether the item takes so many bytes.
     #[inline(always)]
     pub(super) fn check_len(&self, len: usize) -> Result<()> {
@@ -55,16 +60,17 @@ impl Default for Items {
 }
 
 impl Items {
-    /// The item of this index, of the table whose items have this tag; any number may be asked for.
+    /// The item of this index, of the table of this number whose items have this tag; any numbers may be asked for.
     #[inline(always)]
     pub(super) fn at<'a>(
         &mut self,
-        (tag, index): (u32, u32),
+        (tag, table): (u32, u32),
+        index: u32,
         finder: impl FnOnce() -> Result<Finder<'a>>,
     ) -> Result<Resolved> {
         let place = &mut self.kept[index as usize % KEPT];
         match place {
-            Some(kept) if kept.spot.index == index && kept.spot.tag == tag => Ok(*kept),
+            Some(kept) if kept.is(index, tag, table) => Ok(*kept),
             _ => {
                 let finder = finder()?;
                 let (spot, group) = finder.at(index)?;
@@ -86,9 +92,8 @@ impl Items {
 /// `name` and `ty` are NULL or what the header says of them.
 pub(super) unsafe fn find(finder: &Finder<'_>, name: *const c_char, n: u32, ty: *const CType) -> Result<u32> {
     // SAFETY: passed on to our caller.
-    let (name, ty) = unsafe {
-        (if name.is_null() { None } else { Some(text(name, "item's name")?) }, types::describe(ty)?)
-    };
+    let (name, ty) =
+        unsafe { (if name.is_null() { None } else { Some(text(name, "item's name")?) }, types::describe(ty)?) };
     let (spot, group) = match name {
         Some(name) => finder.named(name, n)?,
         None => finder.at(n)?,

@@ -45,7 +45,7 @@ impl WriterHandle {
     #[inline(always)]
     fn item(&mut self, table: Table, item: u32) -> Result<Resolved> {
         let WriterHandle { writer, items, .. } = self;
-        items.at((table.tag(), item), || {
+        items.at(table.numbers(), item, || {
             writer.check_fork()?;
             writer.finder(table)
         })

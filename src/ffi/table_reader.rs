@@ -42,7 +42,7 @@ impl TableReaderHandle {
     #[inline(always)]
     fn spot(&mut self, item: u32) -> Result<Spot> {
         let TableReaderHandle { reader, items, .. } = self;
-        let found = items.at((reader.tag(), item), || {
+        let found = items.at((reader.tag(), 0), item, || {
             reader.check_fork()?;
             Ok(reader.finder())
         })?;

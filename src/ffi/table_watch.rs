@@ -65,8 +65,9 @@ unsafe fn open(reader: &TableReaderHandle, options: *const TableWatchOptions) ->
     let options = unsafe { args::sized(options)? };
     check_zero(options.zero, TableWatchOptions::NAME)?;
     // SAFETY: as above, for both calls.
-    let (name, ranges) =
-        unsafe { (text(options.name, "watch's name")?, array(options.ranges, options.range_count, MOST_RANGES, "ranges")?) };
+    let (name, ranges) = unsafe {
+        (text(options.name, "watch's name")?, array(options.ranges, options.range_count, MOST_RANGES, "ranges")?)
+    };
     reader.reader.check_fork()?;
     let builder = reader.reader.watch(name).every(Duration::from_nanos(options.every_ns));
     let builder = builder.wait(wait(options.wait, options.spin_ns)?);
@@ -301,7 +302,9 @@ pub unsafe extern "C" fn syncline_on_change_stop(on_change: *mut OnChangeHandle)
         // is there until that has come to its end.
         let stopped = unsafe { &*on_change };
         if stopped.thread == Some(std::thread::current().id()) {
-            return Err(args::invalid("stop: the callback can not wait for itself; let it return another number than 0"));
+            return Err(args::invalid(
+                "stop: the callback can not wait for itself; let it return another number than 0",
+            ));
         }
         let running = stopped.on_change.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ended = running.map_or(Ok(()), OnChange::stop);

@@ -21,8 +21,8 @@ use std::time::Duration;
 /// What is behind a `syncline_writer`.
 pub struct WriterHandle {
     pub(super) writer: Writer,
-    /// What the lanes carry, by index.
-    shapes: Vec<Shape>,
+    /// What the lanes carry, by index; `None`: what a table has changed, which is not for C to publish.
+    shapes: Vec<Option<Shape>>,
     pub(super) loan: Option<(Key, Claim)>,
     pub(super) in_batch: bool,
     /// The edge that was looked at last.
@@ -35,7 +35,7 @@ pub struct WriterHandle {
 
 /// What lengths a lane's messages may have.
 #[derive(Clone, Copy)]
-struct Shape {
+pub(super) struct Shape {
     element: usize,
     variable: bool,
 }
@@ -104,10 +104,22 @@ impl WriterHandle {
         self.loan.ok_or_else(|| invalid("no loan is open: take one with syncline_writer_loan"))
     }
 
-    /// Whether the lane carries messages of this length; a lane that there is not is for the claim to refuse.
+    /// Whether the lane carries messages of this length. One of another writer's, of which there is one of that index here, is for the claim to
+    /// refuse.
     #[inline(always)]
     pub(super) fn check_len(&self, key: Key, len: usize) -> Result<()> {
-        self.shapes.get(key.index as usize).map_or(Ok(()), |shape| shape.check(len))
+        self.shape(key)?.check(len)
+    }
+
+    /// What a lane carries that was opened from C.
+    #[inline(always)]
+    pub(super) fn shape(&self, key: Key) -> Result<Shape> {
+        match self.shapes.get(key.index as usize) {
+            Some(Some(shape)) => Ok(*shape),
+            _ => {
+                Err(self.out_of_turn("the lane belongs to another writer: use one that this writer opened".to_owned()))
+            }
+        }
     }
 }
 
@@ -254,9 +266,9 @@ pub unsafe extern "C" fn syncline_lane_open(
             }
         };
         let key = builder.open_described(ty)?;
-        // Lanes are numbered as they are opened.
-        debug_assert_eq!(key.index as usize, writer.shapes.len());
-        writer.shapes.push(shape);
+        // Lanes are numbered as they are opened, those of tables among them.
+        writer.shapes.resize(key.index as usize, None);
+        writer.shapes.push(Some(shape));
         *lane = key.to_bits();
         Ok(0)
     })

@@ -198,7 +198,7 @@ pub(crate) fn copy_to_front(spot: Spot, words: &[AtomicU64], bytes: &mut [u8]) -
 
 /// What a commit has changed, in the order of the indices; as a message on the table's channel of changes. A count that goes beyond the table's
 /// end says: anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Change {
     /// The index of the first item.
@@ -206,6 +206,13 @@ pub struct Change {
     /// How many they are.
     pub count: u32,
 }
+
+// By hand: a library's user goes without the crate that derives.
+// SAFETY: two integers.
+unsafe impl bytemuck::Zeroable for Change {}
+
+// SAFETY: `repr(C)`, two integers of the same size, no padding.
+unsafe impl bytemuck::Pod for Change {}
 
 crate::describe!(Change as "syncline.change" { first: u32, count: u32 });
 

@@ -161,3 +161,38 @@ fn what_was_given_up_and_what_is_no_element_is_refused() {
     }
     assert!(mapped() < 10, "{} mappings", mapped());
 }
+
+/// Would break: the present era looked up once, and gone when it is used, since two more have been sealed meanwhile.
+#[test]
+fn the_present_era_is_there_however_fast_edges_pass() {
+    const EDGES: u64 = 100_000;
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut writer = zone.writer("w").unwrap();
+    let table = writer.table("t").item::<u64>("n").open().unwrap();
+    let number = writer.item::<u64>(table, "n").unwrap();
+    let mut edge = move |value: u64| {
+        writer.set(number, &value).unwrap();
+        writer.edge().unwrap()
+    };
+    assert_eq!(edge(1), 1);
+    let mut reader = zone.table("t").unwrap();
+    let number = reader.item::<u64>("n").unwrap();
+    let sealer = std::thread::spawn(move || (2..=EDGES).for_each(|value| assert_eq!(edge(value), value)));
+    let (mut eras, mut passed) = (0, 0);
+    loop {
+        let era = reader.current().unwrap();
+        match era.get(number) {
+            Ok(value) => assert_eq!(Some(value), era.era()),
+            Err(Error::Gone { .. }) => passed += 1,
+            Err(error) => panic!("{error}"),
+        }
+        eras += 1;
+        if era.era() == Some(EDGES) {
+            break;
+        }
+    }
+    sealer.join().unwrap();
+    println!("{eras} eras looked up, of which {passed} were gone when they were read");
+    assert!(eras > 100 && passed > 0, "{eras} eras, {passed} of them passed");
+}

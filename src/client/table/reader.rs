@@ -473,9 +473,11 @@ impl TableReader {
     pub fn current(&mut self) -> Result<View<'_>> {
         let mut generation = self.generation()?;
         for _ in 1..TRIES {
-            match self.find(generation) {
+            let found = self.find(generation);
+            let now = self.zone.view().generation();
+            match found {
                 // Two edges have passed since it was looked up.
-                Err(Error::Gone { generation: now, .. }) if now > generation => generation = now,
+                Err(Error::Gone { .. }) if now > generation => generation = now,
                 found => return found.map(|found| self.era_at(generation, found)),
             }
         }
@@ -534,7 +536,11 @@ impl TableReader {
             let cut = match sequencer::cut(self.zone.view(), era, incarnation.row) {
                 Cut::Version(cut) => cut,
                 Cut::NoRow => 0,
-                Cut::Gone => return Err(Error::Gone { era, oldest: None, generation }),
+                Cut::Gone => {
+                    let generation = self.zone.view().generation();
+                    let oldest = Some(generation.saturating_sub(1).max(1)).filter(|_| generation > 0);
+                    return Err(Error::Gone { era, oldest, generation });
+                }
             };
             let Some(bound) = incarnation.bounded(cut) else { return Ok(None) };
             if incarnation.is_begun_at(bound) {

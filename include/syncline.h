@@ -6,7 +6,8 @@
  * CAVEATS
  *   - `message->data` points into memory that the writer's process can write. Reading it in place is the decision to trust that
  *     process; syncline_message_copy() is the way that is safe whatever the writer does. See there.
- *   - A writer, reader, watch, listing, halt or wait set belongs to one thread at a time. A bus may be used by any number of threads at once.
+ *   - A writer, reader, watch, listing, halt, wait set or table's reader belongs to one thread at a time. A bus may be used by any number
+ *     of threads at once.
  *   - Nothing survives fork(): see "Threads and fork".
  *   - A reader that stops taking messages holds up the writers of its channels: they get SYNCLINE_EFULL. Close what you do not read.
  *   - No function may be called from a signal handler. A signal does not end a wait: use timeouts and look at your own flag.
@@ -36,6 +37,8 @@
  *   wait set  waits for the first of several readers and other descriptors; readers have descriptors for poll() and epoll, too.
  *   reader    reads several channels of one zone: live (each message as soon as it is committed) or synced (whole sealed eras, in
  *             the same order for every reader).
+ *   table     shared state: items of declared types, which one writer at a time sets, in commits; anybody reads the newest values of
+ *             some, or those of an era, at the cost of a copy, and can be told what has changed.
  *
  *     syncline_bus *bus; syncline_writer *writer; syncline_lane lane;
  *     struct syncline_writer_options options = { .size = sizeof options, .zone = "plant", .name = "sensor" };
@@ -61,12 +64,14 @@
  *   frees the child's copy and leaves the parent's alone; pointers into messages and loans must not be used there. To daemonise, fork
  *   first and connect afterwards, or close and connect anew in the child. exec() needs nothing: descriptors are close-on-exec.
  *   Readers, writers and halts keep what they need of the bus: it may be closed before them. No signal handler is installed, and no
- *   thread is started but the one that a halt has while it lasts, and one for up to 127 readers whose descriptors are asked for.
+ *   thread is started but the one that a halt has while it lasts, that of a callback (syncline_on_change_start()), and one for up to
+ *   127 readers whose descriptors are asked for.
  *
  * LIFETIMES AND GROWTH
  *   Structs that you fill in begin with `size`; set it to their sizeof, zero the rest (0 and NULL mean the default), so that a program
  *   works with later libraries. In C: { .size = sizeof options, ... }. In C++17: `syncline_writer_options options = {};
- *   options.size = sizeof options;`. struct syncline_field and struct syncline_channel, which come in arrays, never grow.
+ *   options.size = sizeof options;`. Structs that come in arrays (struct syncline_field, syncline_channel, syncline_table_items,
+ *   syncline_range, syncline_read), and struct syncline_seen, never grow.
  *   What you pass in is not kept after the call. Structs that the library fills in belong to the handle, and are valid until the call
  *   that is named with each; they may get more members at their end.
  *   Text is UTF-8. Names have 1 to 128 bytes and no control characters. Times are in nanoseconds; a negative timeout waits for ever.
@@ -88,8 +93,9 @@ extern "C" {
 
 /* The interface that this header describes. It goes up with every addition; what breaks programs changes the soname. New with 3: ways to
  * wait (enum syncline_wait), descriptors for poll (syncline_reader_pollable()), wait sets, lossy channels and eviction (enum
- * syncline_delivery), what is lost (syncline_detail_lost()), and counters (syncline_stats_open()). */
-#define SYNCLINE_ABI_VERSION 3u
+ * syncline_delivery), what is lost (syncline_detail_lost()), and counters (syncline_stats_open()). New with 4: tables
+ * (syncline_table_open()). */
+#define SYNCLINE_ABI_VERSION 4u
 
 /* The interface of the library that runs: it serves programs built for this one and for all before. */
 uint32_t syncline_abi_version(void);
@@ -126,7 +132,8 @@ enum syncline_error {
     SYNCLINE_ELAGGED = -23,     /* lossy channels: messages were overwritten before this live reader came to them; it goes on with the next */
     SYNCLINE_EERASLOST = -24,   /* lossy channels: so were parts of eras, none of which this synced reader is handed; it goes on with the next */
     SYNCLINE_EEVICTED = -25,    /* a writer waits for this reader no longer, which took nothing for too long: it has one lane less */
-    SYNCLINE_EERATOOLARGE = -26 /* what is published since the last edge fills the lane, and synced readers can not take it before the next */
+    SYNCLINE_EERATOOLARGE = -26, /* what is published since the last edge fills the lane, and synced readers can not take it before the next */
+    SYNCLINE_EOVERTAKEN = -27   /* a table's writer was faster at every try; or edges were, for the writer. Try again, or read an era */
 };
 
 /* A short text for a code; never NULL. Static. */
@@ -927,6 +934,249 @@ int syncline_stats_reader(syncline_stats *stats, size_t index, const struct sync
 /* Frees the handle. NULL is fine. */
 void syncline_stats_close(syncline_stats *stats);
 
+/* ---- Tables: writing --------------------------------------------------------------------------------------------------------- */
+
+/* A table of one writer. Only the writer that opened it takes it, until syncline_table_close(). Its items are known by their indices, from 0 in
+ * the order of their declaration; the indices are the same for everybody. */
+typedef uint64_t syncline_table;
+
+/* Items that are declared together. */
+struct syncline_table_items {
+    const char *name;                 /* which no others of the table have; NULL or "": they have none */
+    const struct syncline_type *type; /* NULL: bytes */
+    uint32_t count;                   /* how many they are; 0 is 1. A table has 1048576 items at most */
+    uint32_t max_len;                 /* of the longest value in bytes, if the type is variable: up to 1 MiB; else 0 */
+};
+
+struct syncline_table_options {
+    size_t size; /* sizeof(struct syncline_table_options) */
+    const struct syncline_table_items *items;
+    uint32_t item_count; /* 0: the table has been declared, and is taken as it is */
+    uint32_t zero;
+    int64_t wait_ns;     /* how long to wait for the table while others own it: in turn; 0: not at all */
+};
+
+/* Becomes the owner of a table of the writer's zone, which is made if it is not there, and goes on from its last committed values; those that
+ * were never set are all zero bytes (of variable types: empty). In eras it is this owner's from the next edge on. `options` NULL: as it is
+ * declared. What a commit changes is also published in the channel NAME.changes, for watches. Not during a batch or a loan.
+ * Errors: SYNCLINE_ETIMEOUT: others own it; SYNCLINE_EMISMATCH: it is declared otherwise; SYNCLINE_EUNKNOWN: it is not there, and nothing
+ * is declared; SYNCLINE_EINVALID: a declaration that can not be, or a zone that is SYNCLINE_REVOCABLE, or the writer owns it already;
+ * SYNCLINE_ETOOLARGE; SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+int syncline_table_open(syncline_writer *writer, const char *name, const struct syncline_table_options *options, syncline_table *table);
+
+/* Gives the table up, for the next owner; so does closing the writer. Readers go on with its last values. Not during a batch or a loan.
+ * Errors, of this and all that take a table: SYNCLINE_EINVALID: it is not this writer's, or was given up. */
+int syncline_table_close(syncline_writer *writer, syncline_table table);
+
+/* The index of the `n`-th item (from 0) of those of this name; with `name` NULL, of all: index `n` itself, if there is such an item. With a
+ * `type` it is made sure that the item has that one; NULL: any.
+ * Errors: SYNCLINE_EUNKNOWN: there is none; SYNCLINE_EMISMATCH: it has another type. */
+int syncline_table_find(syncline_writer *writer, syncline_table table, const char *name, uint32_t n, const struct syncline_type *type,
+                        uint32_t *item);
+
+/* Items that were declared together. */
+struct syncline_group {
+    const char *name;                 /* "" if they have none */
+    const struct syncline_type *type; /* its name, its element's size, whether it is variable */
+    uint32_t first;                   /* the index of the first */
+    uint32_t count;                   /* how many they are */
+    uint32_t max_len;                 /* of the longest value in bytes; the only length, if the type is not variable */
+    uint32_t zero;
+};
+
+/* What the table was declared to have, by `index` from 0. Returns 1; 0 beyond the last. Valid until the next such call with this writer, or
+ * its close. */
+int syncline_table_group(syncline_writer *writer, syncline_table table, size_t index, const struct syncline_group **group);
+
+/* Sets an item, a commit of its own. It never waits for readers.
+ * Errors: SYNCLINE_EUNKNOWN: the table has no such item; SYNCLINE_EBADVALUE: `len` is not the type's size (or a multiple, if variable);
+ * SYNCLINE_ETOOLARGE: over the item's limit; SYNCLINE_EOVERTAKEN: edges passed again and again; SYNCLINE_EINVALID: a batch or loan is
+ * open. Nothing is changed then. */
+int syncline_table_set(syncline_writer *writer, syncline_table table, uint32_t item, const void *data, size_t len);
+
+/* Sets an item in the open batch, beside messages and items of any of the writer's tables.
+ * Errors: as syncline_table_set(), but that SYNCLINE_EINVALID says that no batch is open, or a loan is. The batch stays as it was. */
+int syncline_batch_set(syncline_writer *writer, syncline_table table, uint32_t item, const void *data, size_t len);
+
+/* Copies the value of an item as this writer has it, with what its open batch has set, into `buffer` of `size` bytes. `len` (may be NULL) gets
+ * how long it is. After a failure the buffer may hold anything.
+ * Errors: SYNCLINE_EUNKNOWN: no such item; SYNCLINE_ETOOLARGE: `size` is less than its length, which `len` gets all the same. */
+int syncline_table_get(syncline_writer *writer, syncline_table table, uint32_t item, void *buffer, size_t size, size_t *len);
+
+/* The number of this ownership of the table: larger than those of all owners before. Pass it on with what depends on being the owner, and
+ * whoever gets that can refuse an older one. */
+int syncline_table_fence(syncline_writer *writer, syncline_table table, uint64_t *fence);
+
+/* Whether the owner before this one died while it owned the table: 1, else 0. */
+int syncline_table_predecessor_died(syncline_writer *writer, syncline_table table);
+
+/* ---- Tables: reading --------------------------------------------------------------------------------------------------------- */
+
+/* Reads a table. It writes to no shared memory, holds nothing up, and makes no system call while the table keeps its writer; when the table
+ * gets another one, it goes on with that. */
+typedef struct syncline_table_reader syncline_table_reader;
+
+/* Most calls read at one moment, which `era` says: SYNCLINE_LATEST, what was committed last; or the number of a sealed era, of which two are to be
+ * had: the last, syncline_table_reader_generation(), and the one before, that number less 1.
+ * Errors of all that take one: SYNCLINE_EGONE: another era (0 is none), or one in which the table had no writer yet, see
+ * syncline_detail_gone(); SYNCLINE_EOVERTAKEN: the writer was faster at every try; SYNCLINE_EUNKNOWN: the table has no such item. */
+#define SYNCLINE_LATEST UINT64_MAX
+
+/* Opens a table of a zone. With a timeout other than 0 it is waited for.
+ * Errors: SYNCLINE_EUNKNOWN: there is none of that name; with a timeout SYNCLINE_ETIMEOUT; SYNCLINE_EINVALID: a bad name;
+ * SYNCLINE_EEXHAUSTED; SYNCLINE_ENOBROKER. */
+int syncline_table_reader_open(syncline_bus *bus, const char *zone, const char *table, int64_t timeout_ns,
+                               syncline_table_reader **reader);
+
+/* How many items the table has. */
+int syncline_table_reader_items(syncline_table_reader *reader, uint32_t *items);
+
+/* As syncline_table_group(), valid until the next such call with this reader, or its close; and as syncline_table_find(). */
+int syncline_table_reader_group(syncline_table_reader *reader, size_t index, const struct syncline_group **group);
+int syncline_table_reader_find(syncline_table_reader *reader, const char *name, uint32_t n, const struct syncline_type *type,
+                               uint32_t *item);
+
+/* Who writes the table; `pid` may be NULL. Returns 1; 0 if nobody does at present. The name is valid until the next such call, or the close. */
+int syncline_table_reader_writer(syncline_table_reader *reader, const char **name, int32_t *pid);
+
+/* The number of the zone's last sealed era; 0 before the first. */
+int syncline_table_reader_generation(syncline_table_reader *reader, uint64_t *generation);
+
+/* Copies the value of an item into `buffer` of `size` bytes. `len` (may be NULL) gets how long it is. After a failure the buffer may hold
+ * anything. A value of a type with values that are none (SYNCLINE_BOOL) is not checked: its writer may be broken.
+ * Errors: SYNCLINE_ETOOLARGE: `size` is less than its length, which `len` gets all the same. */
+int syncline_table_reader_get(syncline_table_reader *reader, uint64_t era, uint32_t item, void *buffer, size_t size, size_t *len);
+
+/* One of several items to read. */
+struct syncline_read {
+    uint32_t item;
+    uint32_t zero;
+    void *buffer;
+    size_t size; /* of the buffer, in bytes */
+    size_t len;  /* set by the call: how long the value is */
+};
+
+/* Reads several items (1 or more) that belong together: as one commit has left them, or as of one era. Of the latest commit it tries up to 64
+ * times. After a failure the buffers may hold anything.
+ * Errors: SYNCLINE_ETOOLARGE: a buffer has less bytes than its value; then all `len` are set. */
+int syncline_table_reader_read(syncline_table_reader *reader, uint64_t era, struct syncline_read *reads, uint32_t count);
+
+/* Whether an item was set between the era before this one and this one: 1, else 0.
+ * Errors: SYNCLINE_EINVALID: SYNCLINE_LATEST, see syncline_table_reader_changed_since(). */
+int syncline_table_reader_changed(syncline_table_reader *reader, uint64_t era, uint32_t item);
+
+/* How far a table is: to be compared with later, by any reader of the table. */
+struct syncline_seen {
+    uint64_t ownership;
+    uint64_t commit;
+};
+
+/* How far the table is at this moment. */
+int syncline_table_reader_seen(syncline_table_reader *reader, uint64_t era, struct syncline_seen *seen);
+
+/* Whether an item was set between `seen` and this moment: 1, else 0. (If the table had more than a few writers since: 1.) */
+int syncline_table_reader_changed_since(syncline_table_reader *reader, uint64_t era, uint32_t item, const struct syncline_seen *seen);
+
+/* How many items were set between `seen` and this moment. `items`, which has room for `capacity`, gets the indices of the first of them, in
+ * order; with a capacity of 0 it may be NULL. Looks at every item. */
+int syncline_table_reader_changes_since(syncline_table_reader *reader, uint64_t era, const struct syncline_seen *seen, uint32_t *items,
+                                        uint32_t capacity);
+
+/* Closes the reader; watches that were opened with it live on. NULL is fine. */
+void syncline_table_reader_close(syncline_table_reader *reader);
+
+/* ---- Tables: being told ------------------------------------------------------------------------------------------------------ */
+
+/* Waits until certain items of a table are set. What is set between two calls is told once, with all items concerned; so is a value that is set
+ * to what it was. Nothing is lost: who is too slow to be told of each commit is told what is different. */
+typedef struct syncline_table_watch syncline_table_watch;
+
+/* Items by index. */
+struct syncline_range {
+    uint32_t first;
+    uint32_t count; /* 1 or more */
+};
+
+struct syncline_table_watch_options {
+    size_t size;      /* sizeof(struct syncline_table_watch_options) */
+    const char *name; /* the watch's, for people */
+    const struct syncline_range *ranges;
+    uint32_t range_count; /* at most 65536; 0: all items */
+    uint32_t synced;      /* 0: told at commits; 1: at edges, what their eras have changed */
+    uint64_t every_ns;    /* told once in so long at most: what comes sooner is told together, when the time has come; 0: at once */
+    uint32_t wait;        /* enum syncline_wait, and its time */
+    uint32_t zero;
+    int64_t spin_ns;
+};
+
+/* Opens a watch of the reader's table, which needs the reader no longer. What is set after this returns is told.
+ * Errors: SYNCLINE_EINVALID: items that the table does not have; as syncline_reader_open(). */
+int syncline_table_watch_open(syncline_table_reader *reader, const struct syncline_table_watch_options *options,
+                              syncline_table_watch **watch);
+
+/* The items that were set: if there is something to be told now; sleeping until there is. Returns how many, 0 if there are none in time, and puts
+ * their indices, in order, into `items`, which has room for `capacity` (1 or more). `left` (may be NULL) gets how many had no room:
+ * these come with the next calls, at once and before others. `era` (may be NULL) gets the last era that has set one; 0 if not synced.
+ * Errors: SYNCLINE_EOVERTAKEN: the writer was faster at every try, nothing is lost; as syncline_reader_try() and syncline_reader_wait(), but
+ * for SYNCLINE_ECLOSED: the table's next writer is waited for. */
+int syncline_table_watch_try(syncline_table_watch *watch, uint32_t *items, uint32_t capacity, uint32_t *left, uint64_t *era);
+int syncline_table_watch_next(syncline_table_watch *watch, int64_t timeout_ns, uint32_t *items, uint32_t capacity, uint32_t *left,
+                              uint64_t *era);
+
+/* A descriptor that is readable while there may be something to be told; as syncline_reader_pollable(). Take with
+ * syncline_table_watch_try() until that returns 0: of what had no room, the descriptor says nothing. With `every_ns` it is not readable
+ * before the time has come. */
+int syncline_table_watch_pollable(syncline_table_watch *watch, int *descriptor);
+
+/* How often the watch looked at a commit that set nothing of what it is for. */
+int syncline_table_watch_ignored(syncline_table_watch *watch, uint64_t *commits);
+
+/* Closes the watch. NULL is fine. */
+void syncline_table_watch_close(syncline_table_watch *watch);
+
+/* What is called when items were set: `items` has the indices of `count` of them, in order, and `era` is as above. `reader` reads the table; it is
+ * for this call alone, and the library's: closing it does nothing. Return 0 to go on; with any other number it is not called again, and
+ * syncline_on_change_stop() says that number. It must not be left by an exception or longjmp(). */
+typedef int (*syncline_change_callback)(void *context, syncline_table_reader *reader, const uint32_t *items, size_t count, uint64_t era);
+
+/* A watch with a thread that calls back. */
+typedef struct syncline_on_change syncline_on_change;
+
+/* Starts it: `callback` is called with `context`, whenever items were set, on a thread of the library.
+ * Errors: as syncline_table_watch_open(); SYNCLINE_EIO: no thread can be started. */
+int syncline_on_change_start(syncline_table_reader *reader, const struct syncline_table_watch_options *options,
+                             syncline_change_callback callback, void *context, syncline_on_change **on_change);
+
+/* Ends the calls, waits for one that is under way, and frees the handle. Returns 0; what the callback has returned to end them; or the error
+ * that has ended them before. NULL is fine. Not from the callback: SYNCLINE_EINVALID, and the handle stays. */
+int syncline_on_change_stop(syncline_on_change *on_change);
+
+/* ---- Tables: what there is --------------------------------------------------------------------------------------------------- */
+
+typedef struct syncline_tables syncline_tables;
+
+/* A table. */
+struct syncline_table_info {
+    const char *zone;
+    const char *name;
+    const char *writer_name; /* "" while it has none */
+    uint64_t bytes;          /* of its segment */
+    uint64_t fence;          /* the number of the last ownership: see syncline_table_fence() */
+    uint32_t items;          /* how many it has */
+    uint32_t readers;        /* how many there are, watches included */
+    int32_t pid;             /* its writer's process; 0 while it has none */
+    uint32_t zero;
+};
+
+/* Takes a list of the tables of a zone, with NULL of all zones. A zone that is not there has none.
+ * Errors: SYNCLINE_ENOBROKER. */
+int syncline_bus_list_tables(syncline_bus *bus, const char *zone, syncline_tables **tables);
+
+/* The next table. Returns 1; 0 after the last. Valid until the next call or the close. */
+int syncline_tables_next(syncline_tables *tables, const struct syncline_table_info **table);
+
+/* Frees the list. NULL is fine. */
+void syncline_tables_close(syncline_tables *tables);
 /* ---- Locks ------------------------------------------------------------------------------------------------------------------- */
 
 /* A lock that is held: by one process at a time, which the broker chooses in the order in which they asked. It is given back by

@@ -8,6 +8,7 @@ mod programs;
 mod support;
 
 use programs::{Link, Program, finish};
+use std::io::Read;
 use std::time::Duration;
 use support::LONG;
 use syncline::{Bus, Described, Edge, Error, Field, Live, Message, Reader, Reason, Scalar, Start, field};
@@ -145,6 +146,11 @@ fn processes_in_c_take_turns() {
     assert_eq!(turns.len(), 3 * TURNS, "each turn has a number of its own");
     let guard = bus.zone("bank").lock("account").try_acquire().unwrap().expect("given back");
     assert!(guard.fence() > turns[3 * TURNS - 1] && !guard.predecessor_died());
+}
+
+#[test]
+fn tables_are_written_read_and_watched() {
+    conforms("tests/c/tables.c", Link::Shared);
 }
 
 #[test]
@@ -475,4 +481,94 @@ fn a_forked_child_in_c_connects_anew() {
     }
     assert_eq!((by_parent, by_child), (vec!["parent".to_owned(), "parent still".to_owned()], vec!["child".to_owned()]));
     finish(child);
+}
+
+/// While C sets all levels in one commit after another, Rust never finds two of different rounds; and each era is one round.
+#[test]
+fn rust_reads_the_table_of_c() {
+    const ROUNDS: u32 = 20_000;
+    let bus = Bus::embedded().unwrap();
+    let program = Program::compile("examples/c/table.c", Link::Shared);
+    let mut child = program.start(&bus, &["controller", &ROUNDS.to_string()]);
+    let mut table = bus.zone("plant").wait_table("state", LONG).unwrap();
+    let levels = [0, 1, 2, 3].map(|n| table.item_of::<f64>("level", n).unwrap());
+    let mode = table.item::<[u8]>("mode").unwrap();
+    let of_round = |values: [f64; 4]| {
+        let round = values[0];
+        let expected = if round == 0.0 { [0.0; 4] } else { [round, round + 0.25, round + 0.5, round + 0.75] };
+        assert_eq!(values, expected);
+        round
+    };
+    let (mut rounds, mut eras, mut last) = (0, 0, 0.0);
+    loop {
+        let read = table.read(|view| {
+            let mut values = [0.0; 4];
+            for (value, level) in values.iter_mut().zip(levels) {
+                *value = view.get(level)?;
+            }
+            Ok((values, view.get_bytes(mode)?))
+        });
+        match read {
+            Ok((values, mode)) => {
+                let round = of_round(values);
+                rounds += u32::from(round > last);
+                last = round;
+                if mode == b"off" {
+                    break;
+                }
+            }
+            Err(Error::Overtaken) => {}
+            Err(error) => panic!("{error}"),
+        }
+        let era = table.current().and_then(|era| {
+            let mut values = [0.0; 4];
+            for (value, level) in values.iter_mut().zip(levels) {
+                *value = era.get(level)?;
+            }
+            Ok((era.era(), values))
+        });
+        match era {
+            Ok((number, values)) => {
+                assert_eq!(of_round(values) as u64, number.unwrap().min(ROUNDS.into()));
+                eras += 1;
+            }
+            Err(Error::Gone { .. } | Error::Overtaken) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(child.try_wait().unwrap().filter(|status| !status.success()), None, "the program failed");
+    }
+    assert_eq!(last, f64::from(ROUNDS));
+    assert!(rounds > 10 && eras > 10, "only {rounds} rounds and {eras} eras");
+    assert_eq!(finish(child), format!("{ROUNDS} rounds\n"));
+}
+
+#[test]
+fn c_reads_the_table_of_rust() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let program = Program::compile("examples/c/table.c", Link::Shared);
+    let mut child = program.start(&bus, &["panel"]);
+    let mut writer = zone.writer("rust").unwrap();
+    let table = writer.table("state").items::<f64>("level", 4).bytes("mode", 16).open().unwrap();
+    let levels = [0, 1, 2, 3].map(|n| writer.item_of::<f64>(table, "level", n).unwrap());
+    let mode = writer.item::<[u8]>(table, "mode").unwrap();
+    let mut said = [0; 9];
+    child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(said, *b"watching\n");
+    let mut step = |sets: &[(usize, f64)], text: &str| {
+        let mut batch = writer.batch().unwrap();
+        sets.iter().for_each(|&(n, level)| batch.set(levels[n], &level).unwrap());
+        batch.set(mode, text.as_bytes()).unwrap();
+        batch.commit().unwrap();
+        let era = writer.edge().unwrap();
+        // Then all of the eras before was printed.
+        zone.wait_done(era, LONG).unwrap();
+    };
+    step(&[(1, 1.5), (3, 2.5)], "on");
+    step(&[], "on");
+    step(&[(1, 2.5)], "off");
+    let printed = finish(child);
+    let eras: Vec<_> = printed.lines().filter(|line| line.starts_with("era")).collect();
+    assert_eq!(eras, ["era 1: level 1 0 -> 1.5 level 3 0 -> 2.5", "era 2:", "era 3: level 1 1.5 -> 2.5"]);
+    assert_eq!(printed.lines().last(), Some("now off: 5"));
 }

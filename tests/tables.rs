@@ -130,3 +130,69 @@ fn changes_are_told() {
     }
     assert_eq!(live.next(PATIENCE).unwrap().items, [11]);
 }
+
+/// Would break: half an element reaching readers; a table that was given up read or written on, or its memory kept.
+#[test]
+fn what_was_given_up_and_what_is_no_element_is_refused() {
+    let mapped = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains("syncline:table:")).count()
+    };
+    let bus = Bus::embedded().unwrap();
+    let mut writer = bus.zone("plant").writer("w").unwrap();
+    let mut last = None;
+    for round in 0..20 {
+        let table = writer.table("t").slices::<u64>("n", 1, 4).open().unwrap();
+        let item = writer.any_item(table, 0).unwrap();
+        assert!(
+            matches!(writer.set_raw(item, &[1; 9]), Err(Error::Invalid(text)) if text.contains("elements of 8 bytes"))
+        );
+        let mut batch = writer.batch().unwrap();
+        assert!(matches!(batch.set_raw(item, &[1; 15]), Err(Error::Invalid(_))));
+        batch.commit().unwrap();
+        writer.set_raw(item, &[round; 16]).unwrap();
+        assert_eq!(writer.get_bytes(item).unwrap(), [round; 16]);
+        if let Some(last) = last.replace(item) {
+            assert!(matches!(writer.get_bytes(last), Err(Error::Invalid(_))));
+            assert!(matches!(writer.set_raw(last, &[0; 8]), Err(Error::Invalid(_))));
+        }
+        writer.close_table(table).unwrap();
+        assert!(matches!(writer.get_bytes(item), Err(Error::Invalid(_))));
+    }
+    assert!(mapped() < 10, "{} mappings", mapped());
+}
+
+/// Would break: the present era looked up once, and gone when it is used, since two more have been sealed meanwhile.
+#[test]
+fn the_present_era_is_there_however_fast_edges_pass() {
+    const EDGES: u64 = 100_000;
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut writer = zone.writer("w").unwrap();
+    let table = writer.table("t").item::<u64>("n").open().unwrap();
+    let number = writer.item::<u64>(table, "n").unwrap();
+    let mut edge = move |value: u64| {
+        writer.set(number, &value).unwrap();
+        writer.edge().unwrap()
+    };
+    assert_eq!(edge(1), 1);
+    let mut reader = zone.table("t").unwrap();
+    let number = reader.item::<u64>("n").unwrap();
+    let sealer = std::thread::spawn(move || (2..=EDGES).for_each(|value| assert_eq!(edge(value), value)));
+    let (mut eras, mut passed) = (0, 0);
+    loop {
+        let era = reader.current().unwrap();
+        match era.get(number) {
+            Ok(value) => assert_eq!(Some(value), era.era()),
+            Err(Error::Gone { .. }) => passed += 1,
+            Err(error) => panic!("{error}"),
+        }
+        eras += 1;
+        if era.era() == Some(EDGES) {
+            break;
+        }
+    }
+    sealer.join().unwrap();
+    println!("{eras} eras looked up, of which {passed} were gone when they were read");
+    assert!(eras > 100 && passed > 0, "{eras} eras, {passed} of them passed");
+}

@@ -79,6 +79,7 @@ impl<'w> Batch<'w> {
     /// # Errors
     /// As [`Writer::set_raw`]; the batch stays as it was.
     pub fn set_raw(&mut self, item: Item<[u8]>, bytes: &[u8]) -> Result<()> {
+        self.writer.check_elements(item.spot(), bytes.len())?;
         self.writer.set_in_batch(item.spot(), bytes)
     }
 

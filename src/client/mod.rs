@@ -54,6 +54,8 @@ pub(crate) use lanes::Taken;
 #[cfg(feature = "capi")]
 pub(crate) use reader::Given;
 #[cfg(feature = "capi")]
+pub(crate) use table::{Finder, Spot, copy_to_front};
+#[cfg(feature = "capi")]
 pub(crate) use writer::Key;
 #[cfg(feature = "capi")]
 pub(crate) use zone::milliseconds;

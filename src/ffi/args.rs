@@ -136,18 +136,18 @@ pub(super) unsafe fn array<'a, T>(first: *const T, count: u32, most: u32, what: 
     Ok(unsafe { std::slice::from_raw_parts(first, count as usize) })
 }
 
-/// Where an array of numbers goes.
+/// Where an array goes.
 ///
 /// # Safety
-/// `first` is NULL or valid for reads and writes of `count` elements, and nothing else uses them during the call.
-pub(super) unsafe fn array_mut<'a>(first: *mut u64, count: u32, what: &str) -> Result<&'a mut [u64]> {
+/// Any bits are a `T`. `first` is NULL or valid for reads and writes of `count` elements, and nothing else uses them during the call.
+pub(super) unsafe fn array_mut<'a, T: Copy>(first: *mut T, count: u32, what: &str) -> Result<&'a mut [T]> {
     if first.is_null() || !first.is_aligned() {
         return Err(bad_pointer(what, first.is_null()));
     }
     if count == 0 {
         return Err(invalid(format!("{what}: expected room for one or more, found none")));
     }
-    // SAFETY: neither NULL nor misaligned; our caller promises the elements, and any bits are good for them.
+    // SAFETY: neither NULL nor misaligned; our caller promises the elements, and that any bits are good for them.
     Ok(unsafe { std::slice::from_raw_parts_mut(first, count as usize) })
 }
 

@@ -19,6 +19,7 @@ mod edge;
 mod era;
 mod error;
 mod halt;
+mod items;
 mod listing;
 mod live;
 mod lock;
@@ -26,6 +27,10 @@ mod message;
 mod publish;
 mod reader;
 mod stats;
+mod table;
+mod table_list;
+mod table_reader;
+mod table_watch;
 mod types;
 mod waiting;
 mod watch;
@@ -35,7 +40,7 @@ mod zone;
 use std::ffi::{CStr, c_char};
 
 /// `SYNCLINE_ABI_VERSION` of the header.
-const ABI_VERSION: u32 = 3;
+const ABI_VERSION: u32 = 4;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
     Ok(version) => version,

@@ -45,6 +45,7 @@ pub unsafe extern "C" fn syncline_writer_loan(
         let (data, writer) = unsafe { (out(data, ptr::null_mut(), "data")?, handle(writer, "writer")?) };
         let key = Key::from_bits(lane);
         writer.check_no_loan()?;
+        writer.shape(key)?;
         let claim = if writer.in_batch {
             writer.writer.claim_in_batch(key, len)?
         } else {

@@ -29,7 +29,7 @@ pub struct CSleeps {
 const _: () = assert!(size_of::<CSleeps>() == 40);
 
 /// `enum syncline_wait` and its time.
-fn wait(number: u32, spin_ns: i64) -> Result<Wait> {
+pub(super) fn wait(number: u32, spin_ns: i64) -> Result<Wait> {
     match number {
         0 => Ok(Wait::Brief),
         1 => Ok(Wait::Spin),

@@ -7,6 +7,7 @@ use super::args::{self, Growing, handle, invalid, out, shared, text, wanted};
 use super::bus::BusHandle;
 use super::edge::OwnedEdge;
 use super::error::{c_text, coded, free, guard};
+use super::items::Items;
 use super::types::{self, CType};
 use super::zone::{CZoneOptions, ZoneShape, check_zero};
 use crate::client::{HaltMode, Key, Writer};
@@ -20,19 +21,21 @@ use std::time::Duration;
 /// What is behind a `syncline_writer`.
 pub struct WriterHandle {
     pub(super) writer: Writer,
-    /// What the lanes carry, by index.
-    shapes: Vec<Shape>,
+    /// What the lanes carry, by index; `None`: what a table has changed, which is not for C to publish.
+    shapes: Vec<Option<Shape>>,
     pub(super) loan: Option<(Key, Claim)>,
     pub(super) in_batch: bool,
     /// The edge that was looked at last.
     pub(super) edge: Option<OwnedEdge>,
     /// The reader that was looked at last.
     holder: Option<OwnedHolder>,
+    /// The items of its tables.
+    pub(super) items: Items,
 }
 
 /// What lengths a lane's messages may have.
 #[derive(Clone, Copy)]
-struct Shape {
+pub(super) struct Shape {
     element: usize,
     variable: bool,
 }
@@ -101,10 +104,22 @@ impl WriterHandle {
         self.loan.ok_or_else(|| invalid("no loan is open: take one with syncline_writer_loan"))
     }
 
-    /// Whether the lane carries messages of this length; a lane that there is not is for the claim to refuse.
+    /// Whether the lane carries messages of this length. One of another writer's, of which there is one of that index here, is for the claim to
+    /// refuse.
     #[inline(always)]
     pub(super) fn check_len(&self, key: Key, len: usize) -> Result<()> {
-        self.shapes.get(key.index as usize).map_or(Ok(()), |shape| shape.check(len))
+        self.shape(key)?.check(len)
+    }
+
+    /// What a lane carries that was opened from C.
+    #[inline(always)]
+    pub(super) fn shape(&self, key: Key) -> Result<Shape> {
+        match self.shapes.get(key.index as usize) {
+            Some(Some(shape)) => Ok(*shape),
+            _ => {
+                Err(self.out_of_turn("the lane belongs to another writer: use one that this writer opened".to_owned()))
+            }
+        }
     }
 }
 
@@ -191,8 +206,15 @@ pub unsafe extern "C" fn syncline_writer_open(
         // SAFETY: as above.
         let mut opened = unsafe { shape.give(bus.bus.zone(zone))? }.writer(name)?;
         opened.set_room_timeout(args::timeout(options.room_timeout_ns));
-        let opened =
-            WriterHandle { writer: opened, shapes: Vec::new(), loan: None, in_batch: false, edge: None, holder: None };
+        let opened = WriterHandle {
+            writer: opened,
+            shapes: Vec::new(),
+            loan: None,
+            in_batch: false,
+            edge: None,
+            holder: None,
+            items: Items::default(),
+        };
         *writer = Box::into_raw(Box::new(opened));
         Ok(0)
     })
@@ -244,9 +266,9 @@ pub unsafe extern "C" fn syncline_lane_open(
             }
         };
         let key = builder.open_described(ty)?;
-        // Lanes are numbered as they are opened.
-        debug_assert_eq!(key.index as usize, writer.shapes.len());
-        writer.shapes.push(shape);
+        // Lanes are numbered as they are opened, those of tables among them.
+        writer.shapes.resize(key.index as usize, None);
+        writer.shapes.push(Some(shape));
         *lane = key.to_bits();
         Ok(0)
     })

@@ -7,7 +7,7 @@ static void library(void) {
     CHECK(syncline_abi_version() == SYNCLINE_ABI_VERSION);
     CHECK(strlen(syncline_version()) >= 5);
     CHECK(strcmp(syncline_detail(), "") == 0);
-    for (int code = SYNCLINE_OK; code >= SYNCLINE_ELAGGARDS; code--) {
+    for (int code = SYNCLINE_OK; code >= SYNCLINE_EOVERTAKEN; code--) {
         CHECK(strlen(syncline_strerror(code)) > 0 && strcmp(syncline_strerror(code), "unknown error") != 0);
     }
     CHECK(strcmp(syncline_strerror(-1000), "unknown error") == 0);
@@ -16,7 +16,7 @@ static void library(void) {
 
 static void connecting(void) {
     syncline_bus *bus = (syncline_bus *)1;
-    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 4");
+    FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(SYNCLINE_ABI_VERSION + 1, NULL, &bus), "interface 5");
     CHECK(bus == NULL);
     FAILS(SYNCLINE_EVERSION, syncline_bus_connect_abi(0, NULL, &bus), "interface 0");
     FAILS(SYNCLINE_EINVALID, syncline_bus_connect(NULL, NULL), "bus");

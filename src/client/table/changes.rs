@@ -5,6 +5,7 @@ use crate::client::reader::Reader;
 use crate::client::waiting::{Sleeps, Wait};
 use crate::client::zone::Zone;
 use crate::error::{Error, Result};
+use crate::os::fork::Epoch;
 use crate::wire::Schema;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::TimeSpec;
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 /// How long the thread of a callback sleeps at most before it looks whether it is to end.
@@ -148,6 +149,8 @@ pub struct TableWatch {
     era: Option<u64>,
     /// Up to here everything was looked at.
     seen: Option<Seen>,
+    /// Something was overwritten before it was looked at: a comparison is due, until one has come to its end.
+    behind: bool,
     every: Duration,
     /// When something may be told again.
     due: Option<Instant>,
@@ -241,6 +244,7 @@ impl TableWatch {
             pending: Bits::new(schema.items()),
             era: None,
             seen: None,
+            behind: false,
             every,
             due: None,
             buffer: Vec::new(),
@@ -284,6 +288,11 @@ impl TableWatch {
     /// How often a commit was looked at that changed nothing of what is watched.
     pub fn ignored(&self) -> u64 {
         self.ignored
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.reader.check_fork()
     }
 
     /// How the waits went.
@@ -344,17 +353,22 @@ impl TableWatch {
 
     /// Takes the next commit in, or the next era; waits for it, if so long is given.
     fn look(&mut self, wait: Option<Duration>) -> Result<Looked> {
+        if self.behind {
+            self.compare()?;
+        }
         let looked = match self.reader.is_synced() {
             true => self.look_synced(wait),
             false => self.look_live(wait),
         };
         match looked {
             Ok(Looked::Lost) | Err(Error::Lagged(_) | Error::ErasLost { .. }) => {
+                self.behind = true;
                 self.compare()?;
                 Ok(Looked::Lost)
             }
             // All that this owner had changed was looked at. The next one goes on.
             Err(Error::Closed(_)) => {
+                self.behind = true;
                 self.compare()?;
                 Ok(Looked::Commit)
             }
@@ -421,6 +435,7 @@ impl TableWatch {
     #[cold]
     fn compare(&mut self) -> Result<()> {
         let now = self.mark()?;
+        self.behind = now.is_some();
         let (Some(now), synced) = (now, self.reader.is_synced()) else { return Ok(()) };
         for index in (0..self.table.len()).filter(|&index| self.wanted.has(index)) {
             let spot = self.table.finder().at(index)?.0;
@@ -441,7 +456,7 @@ impl TableWatch {
         if synced && self.pending.any {
             self.era = Some(self.reader.generation()?);
         }
-        self.seen = Some(now);
+        (self.seen, self.behind) = (Some(now), false);
         Ok(())
     }
 
@@ -510,7 +525,7 @@ impl TableWatch {
         mut self,
         mut told: impl FnMut(&mut TableReader, Changes) -> Result<()> + Send + 'static,
     ) -> Result<OnChange> {
-        let ends = Arc::new(AtomicBool::new(false));
+        let (epoch, ends) = (self.table.epoch(), Arc::new(AtomicBool::new(false)));
         let is_over = ends.clone();
         let run = move || {
             while !is_over.load(Ordering::Relaxed) {
@@ -526,13 +541,15 @@ impl TableWatch {
             .name("syncline-change".to_owned())
             .spawn(run)
             .map_err(Error::io("starting a thread for a table's changes"))?;
-        Ok(OnChange { ends, thread: Some(thread) })
+        Ok(OnChange { epoch, ends, thread: Some(thread) })
     }
 }
 
-/// Keeps a callback; from [`TableWatch::on_change`]. When this is dropped, it is called no more.
+/// Keeps a callback; from [`TableWatch::on_change`]. When this is dropped, it is called no more: a call that is under way is waited for, unless it is
+/// the callback that drops this.
 #[derive(Debug)]
 pub struct OnChange {
+    epoch: Epoch,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -541,13 +558,27 @@ impl OnChange {
     /// Ends the calls; what ended them before, if something did.
     ///
     /// # Errors
-    /// What the callback said, or the watch.
+    /// What the callback said, or the watch; [`Error::Forked`].
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
 
+    /// The thread of the callback, until it was stopped.
+    pub(crate) fn thread(&self) -> Option<ThreadId> {
+        self.thread.as_ref().map(|thread| thread.thread().id())
+    }
+
     fn end(&mut self) -> Result<()> {
+        if !self.epoch.is_current() {
+            // A forked child has no such thread to wait for.
+            std::mem::forget(self.thread.take());
+            return Err(Error::Forked);
+        }
         self.ends.store(true, Ordering::Relaxed);
+        if self.thread() == Some(std::thread::current().id()) {
+            // It ends when the callback returns.
+            self.thread = None;
+        }
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             // It has panicked, and said so.

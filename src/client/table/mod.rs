@@ -197,6 +197,19 @@ pub(crate) fn copy(spot: Spot, words: &[AtomicU64], bytes: &mut Vec<u8>) {
     }
 }
 
+/// Copies a value out of an item of this kind to the front of `bytes`: how long it is. What there is no room for is left out.
+#[cfg(feature = "capi")]
+#[inline(always)]
+pub(crate) fn copy_to_front(spot: Spot, words: &[AtomicU64], bytes: &mut [u8]) -> usize {
+    let (len, words) = match (spot.variable, words) {
+        (true, [len, words @ ..]) => (len.load(Ordering::Relaxed).min(spot.max_len.into()) as usize, words),
+        (_, words) => (spot.max_len as usize, words),
+    };
+    let room = len.min(bytes.len());
+    copy_words(words, &mut bytes[..room]);
+    len
+}
+
 /// What a commit has changed, in the order of the indices; as a message on the table's channel of changes. A count that goes beyond the table's
 /// end says: anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

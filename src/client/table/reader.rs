@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a reader looks again when the writer was faster.
 const TRIES: u32 = 64;
@@ -97,13 +97,30 @@ pub struct Seen {
     pub(super) version: u64,
 }
 
+#[cfg(feature = "capi")]
+impl Seen {
+    /// As two numbers, for C.
+    pub(crate) fn to_numbers(self) -> [u64; 2] {
+        [self.incarnation, self.version]
+    }
+
+    /// From these; any two make one, which then may be of no table: everything has changed since.
+    pub(crate) fn from_numbers([incarnation, version]: [u64; 2]) -> Seen {
+        Seen { incarnation, version }
+    }
+}
+
 impl TableReader {
     pub(crate) fn open(zone: &Zone, name: &str, timeout: Option<Duration>) -> Result<TableReader> {
         let link = zone.link().clone();
         let ask = Ask::ReadTable { zone: zone.name().to_owned(), table: name.to_owned(), wait: timeout.is_some() };
         let id = link.send(ask)?;
-        let opened = TableReader::join(zone, name, id, timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut opened = TableReader::join(zone, name, id, timeout);
         link.forget(id);
+        if timeout.is_some() {
+            opened = opened.and_then(|reader| reader.wait_begun(deadline));
+        }
         if matches!(opened, Err(Error::Timeout)) {
             link.tell(Ask::Cancel { id })?;
         }
@@ -145,6 +162,20 @@ impl TableReader {
         }
     }
 
+    /// Waits until there is something to read: its first owner makes a table, maps it, and then begins it with a commit.
+    fn wait_begun(mut self, deadline: Option<Instant>) -> Result<TableReader> {
+        while let Err(error) = self.newest().map(drop) {
+            if !matches!(error, Error::Gone { .. }) {
+                return Err(error);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(Error::Timeout);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(self)
+    }
+
     /// The table's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -163,6 +194,28 @@ impl TableReader {
     /// Whether it has none: a table always has some.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.link.check_fork()
+    }
+
+    /// What its items are known by.
+    #[cfg(feature = "capi")]
+    pub(crate) fn tag(&self) -> u32 {
+        self.tag
+    }
+
+    /// Another reader of the same table, for another thread.
+    #[cfg(feature = "capi")]
+    pub(crate) fn again(&self) -> Result<TableReader> {
+        self.link.check_fork()?;
+        self.of.table(&self.name)
     }
 
     pub(crate) fn finder(&self) -> Finder<'_> {
@@ -206,7 +259,7 @@ impl TableReader {
     /// The newest value of an item.
     ///
     /// # Errors
-    /// [`Error::Overtaken`] if the writer was faster again and again; [`Error::BadValue`] for bits that are none of `T`'s values;
+    /// [`Error::Gone`] while its first owner has not begun it; [`Error::Overtaken`] if the writer was faster again and again; [`Error::BadValue`] for bits that are none of `T`'s values;
     /// [`Error::Invalid`] for an item of another table; [`Error::Forked`].
     #[inline]
     pub fn get<T: Described + CheckedBitPattern>(&mut self, item: Item<T>) -> Result<T> {
@@ -272,7 +325,7 @@ impl TableReader {
     }
 
     #[inline(never)]
-    fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
+    pub(crate) fn read_live(&mut self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<()> {
         self.check(spot)?;
         for _ in 0..TRIES {
             let (incarnation, found, bound) = self.newest()?;
@@ -434,7 +487,7 @@ impl TableReader {
     /// The table as it is now: several items read there belong together.
     ///
     /// # Errors
-    /// [`Error::Forked`].
+    /// [`Error::Gone`] while its first owner has not begun it; [`Error::Forked`].
     pub fn latest(&mut self) -> Result<View<'_>> {
         self.link.check_fork()?;
         let (incarnation, found, bound) = self.newest()?;
@@ -465,9 +518,26 @@ impl TableReader {
     /// # Errors
     /// [`Error::Gone`] if none has been sealed, or the table had no writer yet; [`Error::Forked`].
     pub fn current(&mut self) -> Result<View<'_>> {
-        self.link.check_fork()?;
-        let generation = self.zone.view().generation();
+        let mut generation = self.generation()?;
+        for _ in 1..TRIES {
+            let found = self.find(generation);
+            let now = self.zone.view().generation();
+            match found {
+                // Two edges have passed since it was looked up.
+                Err(Error::Gone { .. }) if now > generation => generation = now,
+                found => return found.map(|found| self.era_at(generation, found)),
+            }
+        }
         self.at(generation)
+    }
+
+    /// The number of the zone's last sealed era; 0 before the first.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn generation(&self) -> Result<u64> {
+        self.link.check_fork()?;
+        Ok(self.zone.view().generation())
     }
 
     /// The table as of a sealed era: the last one, CURR, or the one before, PREV.
@@ -475,21 +545,31 @@ impl TableReader {
     /// # Errors
     /// [`Error::Gone`] for others, or if the table had no writer then; [`Error::Forked`].
     pub fn at(&mut self, era: u64) -> Result<View<'_>> {
+        let found = self.find(era)?;
+        Ok(self.era_at(era, found))
+    }
+
+    fn era_at(&self, era: u64, (incarnation, bound): (usize, u64)) -> View<'_> {
+        View { reader: self, incarnation, found: 0, bound, era: Some(era) }
+    }
+
+    /// Which incarnation shows a sealed era, and up to which commit.
+    fn find(&mut self, era: u64) -> Result<(usize, u64)> {
         self.link.check_fork()?;
         let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
         if roster != self.roster {
             self.take_in(roster)?;
         }
         self.begin_those_begun();
-        if self.view_of(era)?.is_none() {
+        if self.find_known(era)?.is_none() {
             // A row has another owner: what its last commit was, the broker has said.
             self.take_in(self.roster)?;
         }
-        self.view_of(era)?.ok_or(Error::Overtaken)
+        self.find_known(era)?.ok_or(Error::Overtaken)
     }
 
-    /// The table as of a sealed era; `None`: it is not known where an incarnation ends.
-    fn view_of(&self, era: u64) -> Result<Option<View<'_>>> {
+    /// The same, by what is known; `None`: it is not known where an incarnation ends.
+    fn find_known(&self, era: u64) -> Result<Option<(usize, u64)>> {
         let generation = self.zone.view().generation();
         if era == 0 || era > generation || era + 1 < generation {
             return Err(Error::Gone {
@@ -503,11 +583,15 @@ impl TableReader {
             let cut = match sequencer::cut(self.zone.view(), era, incarnation.row) {
                 Cut::Version(cut) => cut,
                 Cut::NoRow => 0,
-                Cut::Gone => return Err(Error::Gone { era, oldest: None, generation }),
+                Cut::Gone => {
+                    let generation = self.zone.view().generation();
+                    let oldest = Some(generation.saturating_sub(1).max(1)).filter(|_| generation > 0);
+                    return Err(Error::Gone { era, oldest, generation });
+                }
             };
             let Some(bound) = incarnation.bounded(cut) else { return Ok(None) };
             if incarnation.is_begun_at(bound) {
-                return Ok(Some(View { reader: self, incarnation: index, found: 0, bound, era: Some(era) }));
+                return Ok(Some((index, bound)));
             }
         }
         Err(self.nothing(era))
@@ -573,7 +657,10 @@ impl<'r> View<'r> {
     /// [`Error::Invalid`] for a view that is no era's; else as [`TableReader::at`].
     pub fn previous(&self) -> Result<View<'r>> {
         match self.era {
-            Some(era) => self.reader.view_of(era - 1)?.ok_or(Error::Overtaken),
+            Some(era) => {
+                let found = self.reader.find_known(era - 1)?.ok_or(Error::Overtaken)?;
+                Ok(self.reader.era_at(era - 1, found))
+            }
             None => {
                 Err(Error::Invalid("previous: expected the view of an era, found the latest; use current".to_owned()))
             }
@@ -626,7 +713,7 @@ impl<'r> View<'r> {
 
     /// Reads an item; the commit that has set it.
     #[inline(always)]
-    fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
+    pub(crate) fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
         self.reader.check(spot)?;
         let incarnation = &self.reader.incarnations[self.incarnation];
         let Some(era) = self.era else {
@@ -696,7 +783,7 @@ impl<'r> View<'r> {
         self.spot_changed_since(item.spot(), seen)
     }
 
-    pub(super) fn spot_changed_since(&self, spot: Spot, seen: Seen) -> Result<bool> {
+    pub(crate) fn spot_changed_since(&self, spot: Spot, seen: Seen) -> Result<bool> {
         let version = self.read(spot, |_| {})?;
         let incarnation = &self.reader.incarnations[self.incarnation];
         if incarnation.number == seen.incarnation {
@@ -784,7 +871,7 @@ fn elements<T: Described + CheckedBitPattern>(bytes: &[u8]) -> Result<Vec<T>> {
 
 #[cold]
 pub(crate) fn foreign() -> Error {
-    Error::Invalid("the item belongs to another table or handle: use one that this handle has looked up".to_owned())
+    Error::Invalid("the item belongs to another table or handle, or to a table that was given up: use one that this handle has looked up".to_owned())
 }
 
 /// The declaration that the broker has sent.

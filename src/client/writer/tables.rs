@@ -17,6 +17,7 @@ use crate::os::clock;
 use crate::os::mapping::{Access, TableMap};
 use crate::ring::sequencer;
 use crate::ring::{bell, halt, item, order};
+use crate::sync::AtomicU64;
 use crate::wire::{Ask, Schema, TableItem, Tell, TypeDesc};
 use bytemuck::{CheckedBitPattern, NoUninit};
 use std::os::fd::AsFd;
@@ -41,6 +42,11 @@ impl Table {
     /// As one number, for C.
     pub(crate) fn to_bits(self) -> u64 {
         u64::from(self.tag) << 32 | u64::from(self.index)
+    }
+
+    /// What its items are known by: the tag, and which table of its writer it is.
+    pub(crate) fn numbers(self) -> (u32, u32) {
+        (self.tag, self.index)
     }
 
     /// From that number; any number makes a table, which then may be nobody's.
@@ -163,8 +169,18 @@ impl Writer {
         let (name, guard) = (name.to_owned(), Some(guard));
         let out = TableOut { name, tag, guard, map, schema, changes, changed: Vec::new() };
         self.take_over(&out, before)?;
-        self.tables.push(out);
-        Ok(Table { index: (self.tables.len() - 1) as u32, tag })
+        // One that was given up, and its memory, make room.
+        let index = match self.tables.iter().position(|table| table.guard.is_none()) {
+            Some(index) => {
+                self.tables[index] = out;
+                index
+            }
+            None => {
+                self.tables.push(out);
+                self.tables.len() - 1
+            }
+        };
+        Ok(Table { index: index as u32, tag })
     }
 
     /// Tells the broker what the table is to have.
@@ -252,7 +268,7 @@ impl Writer {
         open.ok_or_else(|| Error::Invalid("the table belongs to another writer, or was given up: open it".to_owned()))
     }
 
-    fn finder(&self, table: Table) -> Result<Finder<'_>> {
+    pub(crate) fn finder(&self, table: Table) -> Result<Finder<'_>> {
         let open = self.own_table(table)?;
         Ok(Finder { schema: &open.schema, name: &open.name, tag: open.tag, table: table.index })
     }
@@ -334,6 +350,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::set`]; [`Error::TooLarge`] or [`Error::Invalid`] if these are not as many as the type has.
     pub fn set_raw(&mut self, item: Item<[u8]>, bytes: &[u8]) -> Result<()> {
+        self.check_elements(item.spot(), bytes.len())?;
         self.set_bytes(item.spot(), bytes)
     }
 
@@ -409,6 +426,20 @@ impl Writer {
         }
         let fits = if spot.variable { len <= spot.max_len as usize } else { len == spot.max_len as usize };
         if fits { Ok(()) } else { Err(wrong_length(spot, len)) }
+    }
+
+    /// Whether so many bytes are whole elements of an item's type; an item that there is not is for others to refuse.
+    pub(crate) fn check_elements(&self, spot: Spot, len: usize) -> Result<()> {
+        let table = self.tables.get(spot.table as usize).filter(|table| table.tag == spot.tag);
+        let Some((group, _)) = table.and_then(|table| table.schema.item(spot.index)) else { return Ok(()) };
+        let element = group.ty.size as usize;
+        if !group.is_variable() || element <= 1 || len.is_multiple_of(element) {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "item {}: expected whole elements of {element} bytes, found {len} bytes",
+            spot.index
+        )))
     }
 
     /// Writes the next version of an item.
@@ -523,19 +554,23 @@ impl Writer {
     /// As [`Writer::get`].
     pub fn get_bytes<P: Payload + ?Sized>(&self, item: Item<P>) -> Result<Vec<u8>> {
         let spot = item.spot();
+        let mut bytes = Vec::new();
+        self.read_item(spot, |words| copy(spot, words, &mut bytes))?;
+        Ok(bytes)
+    }
+
+    /// Hands the words of an item's value to `copy`, as this writer has it.
+    pub(crate) fn read_item(&self, spot: Spot, copy: impl FnOnce(&[AtomicU64])) -> Result<()> {
         if !self.epoch.is_current() {
             return Err(Error::Forked);
         }
-        let open = self.tables.get(spot.table as usize).filter(|open| open.tag == spot.tag).ok_or_else(foreign)?;
-        let mut bytes = Vec::new();
+        let open = self.tables.get(spot.table as usize).filter(|open| open.tag == spot.tag && open.guard.is_some());
+        let open = open.ok_or_else(foreign)?;
         let read = with_versions!(open.map, V => {
             let item = open.map.item::<V>(spot.place).ok_or_else(foreign)?;
-            item::read_last(item, self.version + 1, |words| copy(spot, words, &mut bytes))
+            item::read_last(item, self.version + 1, copy)
         });
-        match read {
-            Some(_) => Ok(bytes),
-            None => Err(Error::Overtaken),
-        }
+        read.map(drop).ok_or(Error::Overtaken)
     }
 }
 

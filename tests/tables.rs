@@ -36,6 +36,9 @@ fn values_are_read_live_and_as_of_eras() {
     let previous = current.previous().unwrap();
     assert_eq!([current.get(ra), current.get(rb), previous.get(ra), previous.get(rb)].map(Result::unwrap), [3, 2, 1, 0]);
     assert_eq!([current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap), [true, true, false]);
+    let never = reader.item_of::<u64>("n", 3).unwrap();
+    let sets = |view: &syncline::View<'_>| [ra, rb, never].map(|item| view.is_set(item).unwrap());
+    assert_eq!([sets(&current), sets(&previous)], [[true, true, false], [true, false, false]]);
     // A view of an era is had until two more were sealed.
     writer.set(a, &4).unwrap();
     writer.edge().unwrap();

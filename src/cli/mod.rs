@@ -23,6 +23,7 @@ mod seal;
 mod stat;
 mod subscribe;
 mod table;
+mod tables;
 mod watch;
 mod zone;
 
@@ -75,6 +76,9 @@ enum Command {
     /// Make, show, halt or remove a zone, or run an edge in it
     #[command(subcommand)]
     Zone(zone::Zone),
+    /// List, read, set and watch tables: state that one process sets and others have
+    #[command(subcommand)]
+    Table(tables::Table),
     /// Print who comes, leaves and dies, as it happens
     Watch(watch::Arguments),
     /// Show the main job on this host's own figures, or (`demo torn`) why edges are needed
@@ -125,6 +129,7 @@ fn run(command: Command, place: &Place) -> Outcome {
         Command::Ls(arguments) => list::run(&arguments, place),
         Command::Stat(arguments) => stat::run(&arguments, place),
         Command::Zone(command) => zone::run(&command, place),
+        Command::Table(command) => tables::run(&command, place),
         Command::Watch(arguments) => watch::run(&arguments, place),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(bench) => bench::run(&bench, place),

@@ -51,6 +51,8 @@ pub use zone::Zone;
 pub(crate) use lanes::Taken;
 #[cfg(feature = "capi")]
 pub(crate) use reader::Given;
+#[cfg(feature = "cli")]
+pub(crate) use table::Finder;
 #[cfg(feature = "capi")]
 pub(crate) use writer::Key;
 #[cfg(feature = "capi")]

@@ -13,5 +13,6 @@ mod lossy;
 mod past;
 mod publish_subscribe;
 mod stat;
+mod table;
 mod typed;
 mod zone;

@@ -119,7 +119,7 @@ fn all(finder: &Finder<'_>, items: &[String], interrupt: &Interrupt) -> Outcome<
         while next < end {
             let group: &Group = finder.at(next)?.1;
             let indices = next..end.min(group.first + group.run.count);
-            let named = |why| format!("item {} of table `{}`: {why}", item::label(group, next), finder.name);
+            let named = |why| format!("item `{}` of table `{}`: {why}", item::label(group, next), finder.name);
             let patch = parse(group, value, interrupt).map_err(|exit| match exit {
                 Exit::Failed(why) => Exit::Failed(named(why)),
                 exit => exit,

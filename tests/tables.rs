@@ -16,6 +16,7 @@ fn values_are_read_live_and_as_of_eras() {
 
     let mut reader = zone.table("t").unwrap();
     let [ra, rb] = [0, 1].map(|n| reader.item_of::<u64>("n", n).unwrap());
+    let never = reader.item_of::<u64>("n", 3).unwrap();
     let rtext = reader.item::<[u8]>("text").unwrap();
     assert_eq!(reader.get(ra).unwrap(), 0);
     assert!(matches!(reader.current(), Err(Error::Gone { era: 0, .. })));
@@ -36,7 +37,6 @@ fn values_are_read_live_and_as_of_eras() {
     let previous = current.previous().unwrap();
     assert_eq!([current.get(ra), current.get(rb), previous.get(ra), previous.get(rb)].map(Result::unwrap), [3, 2, 1, 0]);
     assert_eq!([current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap), [true, true, false]);
-    let never = reader.item_of::<u64>("n", 3).unwrap();
     let sets = |view: &syncline::View<'_>| [ra, rb, never].map(|item| view.is_set(item).unwrap());
     assert_eq!([sets(&current), sets(&previous)], [[true, true, false], [true, false, false]]);
     // A view of an era is had until two more were sealed.
@@ -83,9 +83,11 @@ fn the_next_owner_goes_on() {
     let current = reader.current().unwrap();
     assert_eq!((current.get(item).unwrap(), current.previous().unwrap().get(item).unwrap()), (70, 7));
     assert_eq!(current.changes_since(seen).unwrap(), [7]);
+    let never = reader.item_at::<u64>(50).unwrap();
     let other = reader.item_at::<u64>(8).unwrap();
     let current = reader.current().unwrap();
     assert_eq!([current.changed(item), current.changed(other)].map(Result::unwrap), [true, false]);
+    assert_eq!([other, never].map(|item| current.is_set(item).unwrap()), [true, false]);
 }
 
 #[test]

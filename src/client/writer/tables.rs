@@ -211,6 +211,10 @@ impl Writer {
                             }
                         });
                     };
+                    // Else it would count as set from now on.
+                    if item::version_live(old, end) == Some(0) {
+                        continue;
+                    }
                     // It had a writer until now, which writes no more. What no sound one has left stays as if it was never set.
                     item::read_live(old, end, copied);
                 }

@@ -1,7 +1,7 @@
 //! Tables: what one writer sets, others read, live and by eras.
 
 use std::time::Duration;
-use syncline::{Bus, Error};
+use syncline::{Bus, Error, TableWatch};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -128,4 +128,51 @@ fn changes_are_told() {
         writer.set(item, &u64::from(round)).unwrap();
     }
     assert_eq!(live.next(PATIENCE).unwrap().items, [11]);
+}
+
+/// Would break: a watch that tells again what it has told, or leaves something out, when an owner has left.
+#[test]
+fn changes_are_told_once_when_owners_change() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let stays = zone.writer("stays").unwrap();
+    let mut writer = zone.writer("first").unwrap();
+    let mut table = writer.table("t").items::<u64>("n", 5).open().unwrap();
+    let reader = zone.table("t").unwrap();
+    // The one begins before there is an era to begin from, the others after.
+    let mut watches = vec![reader.watch("early").synced().open().unwrap()];
+    let item = writer.item_at::<u64>(table, 0).unwrap();
+    writer.set(item, &1).unwrap();
+    writer.edge().unwrap();
+    assert_eq!(watches[0].next(PATIENCE).unwrap().items, [0]);
+    watches.push(reader.watch("live").open().unwrap());
+    watches.push(reader.watch("synced").synced().open().unwrap());
+    for owner in 1..5 {
+        let mut next = zone.writer("next").unwrap();
+        let item = writer.item_at::<u64>(table, owner).unwrap();
+        writer.set(item, &1).unwrap();
+        writer.close_table(table).unwrap();
+        table = next.table("t").open().unwrap();
+        let item = next.item_at::<u64>(table, 0).unwrap();
+        next.set(item, &1).unwrap();
+        next.edge().unwrap();
+        let mut told = vec![Vec::new(); watches.len()];
+        let mut take = |watches: &mut Vec<TableWatch>| {
+            for (watch, told) in watches.iter_mut().zip(&mut told) {
+                while let Some(changes) = watch.try_next().unwrap() {
+                    told.extend(changes.items);
+                }
+            }
+        };
+        take(&mut watches);
+        // Its lanes come to their end.
+        drop(std::mem::replace(&mut writer, next));
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(2));
+            take(&mut watches);
+        }
+        told.iter_mut().for_each(|told| told.sort_unstable());
+        assert_eq!(told, vec![[0, owner]; watches.len()]);
+    }
+    drop(stays);
 }

@@ -1,12 +1,12 @@
 //! Tables on the command line.
 
-use crate::harness::{Broker, Done, eventually};
+use crate::harness::{Broker, Done, Tail, eventually};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use syncline::{Bus, TypeDesc, Writer, Zone, describe};
+use syncline::{Bus, Item, TypeDesc, Writer, Zone, describe};
 
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
@@ -76,10 +76,7 @@ fn every_number_there_and_back() {
     assert_eq!(get(&broker, &["f64[0]", "f32[0]", "u8[0]"]), "f64[0]: NaN\nf32[0]: -inf\nu8[0]: 42\n");
     // One assignment, each of several items.
     assert_eq!(get(&broker, &["i8"]), "i8[0]: -1\ni8[1]: -1\n");
-    assert_eq!(
-        get(&broker, &["u16", "--raw"]).as_bytes(),
-        [0, 0, 255, 255].map(char::from).map(|c| c as u8).as_slice()
-    );
+    assert_eq!(table(&broker, "get", &["u16", "--raw"]).succeeded().out, [0, 0, 255, 255]);
 }
 
 /// A table with every shape of type that a program can declare.
@@ -135,10 +132,8 @@ fn every_shape_there_and_back() {
     let path = broker.directory.path().join("bytes");
     std::fs::write(&path, b"\x00\xff\n").unwrap();
     set(&[&format!("note=@{}", path.display())]).succeeded();
-    assert_eq!(
-        (get(&broker, &["note", "4"]), 3),
-        ("note: 00ff0a\n4: 0\n".to_owned(), table(&broker, "get", &["note", "--raw"]).out.len())
-    );
+    assert_eq!(get(&broker, &["note", "4"]), "note: 00ff0a\n4: 0\n");
+    assert_eq!(table(&broker, "get", &["note", "--raw"]).succeeded().out, b"\x00\xff\n");
     broker.run(&["table", "set", "z", "t", "note=@-"], b"from input").succeeded();
     assert_eq!(get(&broker, &["note"]), "from input\n");
     for text in ["@x", "hex:zz", "text:", ""] {
@@ -228,7 +223,7 @@ fn eras_are_read() {
     let read = table(&broker, "get", &["2", "--era", "current", "--json"]).succeeded().json().remove(0);
     assert_eq!((&read["era"], &read["value"]), (&json!(4), &json!(5)));
     table(&broker, "set", &["n[2]=6"]).succeeded();
-    assert_eq!((get(&broker, &["2", "--era", "4"]), get(&broker, &["2"])), ("5\n".to_owned(), "6\n".to_owned()));
+    assert_eq!(get(&broker, &["2"]), "6\n");
 }
 
 /// Would break: items read one by one.
@@ -268,66 +263,87 @@ fn what_is_read_together_belongs_together() {
     assert!(different.len() > 1, "nothing was written meanwhile");
 }
 
+/// Lets watches print the item `go` until all do: from then on they print what changes.
+fn begin(writer: &mut Writer, go: Item<u8>, watches: &[&Tail]) {
+    eventually("the watches", || {
+        writer.set(go, &1).unwrap();
+        writer.edge().unwrap();
+        watches.iter().all(|watch| !watch.lines().is_empty())
+    });
+}
+
+/// What a watch has printed beside that.
+fn printed(watch: &Tail) -> Vec<String> {
+    watch.lines().into_iter().filter(|line| !line.contains("go")).collect()
+}
+
 /// Would break: a change that is not printed, printed twice, of another item, or with another value than it got.
 #[test]
 fn watches_print_exactly_the_changes() {
     let (broker, zone) = start();
     // They wait for the table.
-    let (some, some_lines) = broker.tail(&["table", "watch", "z", "t", "n[1..3]", "note", "--json", "--name", "some"]);
-    let (all, all_lines) = broker.tail(&["table", "watch", "z", "t", "--count", "7", "--name", "all"]);
-    let (synced, synced_lines) =
-        broker.tail(&["table", "watch", "z", "t", "n[1]", "n[2]", "--synced", "--name", "synced"]);
+    let watch = |more: &[&str]| broker.tail(&[&["table", "watch", "z", "t"], more].concat());
+    let (some, some_lines) = watch(&["go", "n[1..3]", "note", "--json"]);
+    let (all, all_lines) = watch(&[]);
+    let (synced, synced_lines) = watch(&["go", "n[1]", "n[2]", "--synced"]);
     let mut writer = zone.writer("w").unwrap();
-    let t = writer.table("t").items::<i32>("n", 4).bytes("note", 20).open().unwrap();
+    let t = writer.table("t").items::<i32>("n", 4).bytes("note", 20).item::<u8>("go").open().unwrap();
     let n: Vec<_> = (0..4).map(|index| writer.item_at::<i32>(t, index).unwrap()).collect();
     let note = writer.item::<[u8]>(t, "note").unwrap();
-    zone.wait_readers("t.changes", 3, Duration::from_secs(20)).unwrap();
-    let mut told = 0;
-    let mut wait_all = |more: usize| {
-        told += more;
-        all_lines.wait(told);
-    };
+    let go = writer.item::<u8>(t, "go").unwrap();
+    begin(&mut writer, go, &[&some_lines, &all_lines, &synced_lines]);
+    let wait = |watch: &Tail, count| eventually("what has changed", || printed(watch).len() >= count);
     writer.set(n[0], &-1).unwrap();
-    wait_all(1);
+    wait(&all_lines, 1);
     writer.set(n[2], &5).unwrap();
-    wait_all(1);
+    wait(&all_lines, 2);
     let mut batch = writer.batch().unwrap();
     batch.set(n[1], &7).unwrap();
     batch.set(n[3], &9).unwrap();
     batch.set(note, b"a\nb").unwrap();
     batch.commit().unwrap();
-    wait_all(3);
+    wait(&all_lines, 5);
+    wait(&some_lines, 3);
     let mut batch = writer.batch().unwrap();
     batch.set(n[1], &100).unwrap();
     batch.roll_back();
-    some_lines.wait(3);
-    assert_eq!(writer.edge().unwrap(), 1);
-    synced_lines.wait(2);
+    let era = writer.edge().unwrap();
+    wait(&synced_lines, 2);
     // The same value is a change, too.
     writer.set(n[2], &5).unwrap();
-    wait_all(1);
+    wait(&all_lines, 6);
+    wait(&some_lines, 4);
     writer.set(n[0], &-2).unwrap();
-    assert_eq!(all.wait().succeeded().err, "");
-    assert_eq!(writer.edge().unwrap(), 2);
-    synced_lines.wait(3);
+    wait(&all_lines, 7);
+    assert_eq!(writer.edge().unwrap(), era + 1);
+    wait(&synced_lines, 3);
     // Another owner: the command itself.
     writer.close_table(t).unwrap();
     table(&broker, "set", &["n[1]=11", "n[3]=12", "--edge"]).succeeded();
-    let some_lines = some_lines.wait_json(5);
-    synced_lines.wait(4);
-    for watch in [some, synced] {
+    wait(&synced_lines, 4);
+    wait(&some_lines, 5);
+    wait(&all_lines, 9);
+    table(&broker, "set", &["n[0]=13", "--edge"]).succeeded();
+    wait(&all_lines, 10);
+    for watch in [some, all, synced] {
         watch.signal(Signal::SIGINT);
         watch.wait().failed(130, &[]);
     }
-    let all = ["n[0]: -1", "n[2]: 5", "n[1]: 7", "n[3]: 9", "note: \"a\\nb\"", "n[2]: 5", "n[0]: -2"];
-    assert_eq!(all_lines.lines(), all);
-    let synced = ["era 1  n[1]: 7", "era 1  n[2]: 5", "era 2  n[2]: 5", "era 3  n[1]: 11"];
-    assert_eq!(synced_lines.lines(), synced);
-    let item = |found: &Value| (found["item"].clone(), found.get("value").or(found.get("text")).cloned().unwrap());
+    let text = "note: \"a\\nb\"";
+    let all =
+        ["n[0]: -1", "n[2]: 5", "n[1]: 7", "n[3]: 9", text, "n[2]: 5", "n[0]: -2", "n[1]: 11", "n[3]: 12", "n[0]: 13"];
+    assert_eq!(printed(&all_lines), all);
+    let synced = [(era, "n[1]: 7"), (era, "n[2]: 5"), (era + 1, "n[2]: 5"), (era + 2, "n[1]: 11")];
+    assert_eq!(printed(&synced_lines), synced.map(|(era, line)| format!("era {era}  {line}")));
+    let item = |line: &String| {
+        let found: Value = serde_json::from_str(line).unwrap();
+        assert!(found["era"].is_null() && found["zone"] == "z", "{found}");
+        (found["item"].clone(), found.get("value").or(found.get("text")).cloned().unwrap())
+    };
     let expected =
         [("n[2]", json!(5)), ("n[1]", json!(7)), ("note", json!("a\nb")), ("n[2]", json!(5)), ("n[1]", json!(11))];
-    assert_eq!(some_lines.iter().map(item).collect::<Vec<_>>(), expected.map(|(item, value)| (json!(item), value)));
-    assert!(some_lines.iter().all(|found| found["era"].is_null() && found["zone"] == "z"));
+    let some: Vec<_> = printed(&some_lines).iter().map(item).collect();
+    assert_eq!(some, expected.map(|(item, value)| (json!(item), value)));
 }
 
 /// Would break: changes between that are printed one by one, or a last one that is lost.
@@ -335,18 +351,24 @@ fn watches_print_exactly_the_changes() {
 fn a_watch_that_is_told_seldom() {
     let (broker, zone) = start();
     let mut writer = zone.writer("w").unwrap();
-    let t = writer.table("t").item::<u32>("n").open().unwrap();
+    let t = writer.table("t").item::<u32>("n").item::<u8>("go").open().unwrap();
     let n = writer.item::<u32>(t, "n").unwrap();
-    let (watch, lines) = broker.tail(&["table", "watch", "z", "t", "n", "--every", "300"]);
-    zone.wait_readers("t.changes", 1, Duration::from_secs(20)).unwrap();
-    writer.set(n, &0).unwrap();
-    lines.wait(1);
+    let go = writer.item::<u8>(t, "go").unwrap();
+    let (watch, lines) = broker.tail(&["table", "watch", "z", "t", "--every", "300"]);
+    let (counting, counted) = broker.tail(&["table", "watch", "z", "t", "n", "go", "--count", "5"]);
+    begin(&mut writer, go, &[&lines, &counted]);
+    eventually("as many as were asked for", || {
+        writer.set(n, &0).unwrap();
+        counted.lines().len() >= 5
+    });
+    counting.wait().succeeded();
+    assert_eq!(counted.lines().len(), 5);
     for value in 1..=1000 {
         writer.set(n, &value).unwrap();
     }
-    eventually("the last change", || lines.lines().last().is_some_and(|line| line == "n: 1000"));
-    let count = lines.lines().len();
-    assert!(count < 500, "{count} lines of 1001 changes");
+    eventually("the last change", || printed(&lines).last().is_some_and(|line| line == "n: 1000"));
+    let count = printed(&lines).len();
+    assert!(count < 500, "{count} lines of 1000 changes");
     watch.signal(Signal::SIGTERM);
     watch.wait().failed(130, &[]);
 }

@@ -356,7 +356,8 @@ fn a_watch_that_is_told_seldom() {
     let go = writer.item::<u8>(t, "go").unwrap();
     let (watch, lines) = broker.tail(&["table", "watch", "z", "t", "--every", "300"]);
     let (counting, counted) = broker.tail(&["table", "watch", "z", "t", "n", "go", "--count", "5"]);
-    begin(&mut writer, go, &[&lines, &counted]);
+    let (never, once) = broker.tail(&["table", "watch", "z", "t", "--every", "600000"]);
+    begin(&mut writer, go, &[&lines, &counted, &once]);
     eventually("as many as were asked for", || {
         writer.set(n, &0).unwrap();
         counted.lines().len() >= 5
@@ -369,8 +370,11 @@ fn a_watch_that_is_told_seldom() {
     eventually("the last change", || printed(&lines).last().is_some_and(|line| line == "n: 1000"));
     let count = printed(&lines).len();
     assert!(count < 500, "{count} lines of 1000 changes");
-    watch.signal(Signal::SIGTERM);
-    watch.wait().failed(130, &[]);
+    assert_eq!(once.lines(), ["go: 1"], "not before it is time");
+    for watch in [watch, never] {
+        watch.signal(Signal::SIGTERM);
+        watch.wait().failed(130, &[]);
+    }
 }
 
 /// Would break: a set beside the owner, or one that does not say who that is, or gives up what it was about to get.

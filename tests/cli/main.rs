@@ -14,5 +14,6 @@ mod past;
 mod publish_subscribe;
 mod stat;
 mod table;
+mod table_watch;
 mod typed;
 mod zone;

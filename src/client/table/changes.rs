@@ -321,7 +321,9 @@ impl TableWatch {
             match self.due {
                 // Until then nothing is told, whatever comes.
                 Some(due) if self.pending.any => std::thread::sleep(due.saturating_duration_since(now).min(left)),
-                _ => drop(self.look(Some(left))?),
+                _ => {
+                    self.look(Some(left))?;
+                }
             }
         }
     }

@@ -182,7 +182,7 @@ pub(crate) fn copy(spot: Spot, words: &[AtomicU64], bytes: &mut Vec<u8>) {
 
 /// What a commit has changed, in the order of the indices; as a message on the table's channel of changes. A count that goes beyond the table's
 /// end says: anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Change {
     /// The index of the first item.
@@ -190,6 +190,12 @@ pub struct Change {
     /// How many they are.
     pub count: u32,
 }
+
+// SAFETY: two numbers of 32 bits, for which zeros are fine. (Derived, it would cost a user of the library more crates.)
+unsafe impl bytemuck::Zeroable for Change {}
+
+// SAFETY: the same, without padding between or behind them.
+unsafe impl bytemuck::Pod for Change {}
 
 crate::describe!(Change as "syncline.change" { first: u32, count: u32 });
 

@@ -1,7 +1,7 @@
 //! Tables: what one writer sets, others read, live and by eras.
 
 use std::time::Duration;
-use syncline::{Bus, Error};
+use syncline::{Bus, Error, TableWatch};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -16,6 +16,7 @@ fn values_are_read_live_and_as_of_eras() {
 
     let mut reader = zone.table("t").unwrap();
     let [ra, rb] = [0, 1].map(|n| reader.item_of::<u64>("n", n).unwrap());
+    let never = reader.item_of::<u64>("n", 3).unwrap();
     let rtext = reader.item::<[u8]>("text").unwrap();
     assert_eq!(reader.get(ra).unwrap(), 0);
     assert!(matches!(reader.current(), Err(Error::Gone { era: 0, .. })));
@@ -42,6 +43,8 @@ fn values_are_read_live_and_as_of_eras() {
         [current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap),
         [true, true, false]
     );
+    let sets = |view: &syncline::View<'_>| [ra, rb, never].map(|item| view.is_set(item).unwrap());
+    assert_eq!([sets(&current), sets(&previous)], [[true, true, false], [true, false, false]]);
     // A view of an era is had until two more were sealed.
     writer.set(a, &4).unwrap();
     writer.edge().unwrap();
@@ -86,9 +89,11 @@ fn the_next_owner_goes_on() {
     let current = reader.current().unwrap();
     assert_eq!((current.get(item).unwrap(), current.previous().unwrap().get(item).unwrap()), (70, 7));
     assert_eq!(current.changes_since(seen).unwrap(), [7]);
+    let never = reader.item_at::<u64>(50).unwrap();
     let other = reader.item_at::<u64>(8).unwrap();
     let current = reader.current().unwrap();
     assert_eq!([current.changed(item), current.changed(other)].map(Result::unwrap), [true, false]);
+    assert_eq!([other, never].map(|item| current.is_set(item).unwrap()), [true, false]);
 }
 
 #[test]
@@ -195,4 +200,51 @@ fn the_present_era_is_there_however_fast_edges_pass() {
     sealer.join().unwrap();
     println!("{eras} eras looked up, of which {passed} were gone when they were read");
     assert!(eras > 100 && passed > 0, "{eras} eras, {passed} of them passed");
+}
+
+/// Would break: a watch that tells again what it has told, or leaves something out, when an owner has left.
+#[test]
+fn changes_are_told_once_when_owners_change() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let stays = zone.writer("stays").unwrap();
+    let mut writer = zone.writer("first").unwrap();
+    let mut table = writer.table("t").items::<u64>("n", 5).open().unwrap();
+    let reader = zone.table("t").unwrap();
+    // The one begins before there is an era to begin from, the others after.
+    let mut watches = vec![reader.watch("early").synced().open().unwrap()];
+    let item = writer.item_at::<u64>(table, 0).unwrap();
+    writer.set(item, &1).unwrap();
+    writer.edge().unwrap();
+    assert_eq!(watches[0].next(PATIENCE).unwrap().items, [0]);
+    watches.push(reader.watch("live").open().unwrap());
+    watches.push(reader.watch("synced").synced().open().unwrap());
+    for owner in 1..5 {
+        let mut next = zone.writer("next").unwrap();
+        let item = writer.item_at::<u64>(table, owner).unwrap();
+        writer.set(item, &1).unwrap();
+        writer.close_table(table).unwrap();
+        table = next.table("t").open().unwrap();
+        let item = next.item_at::<u64>(table, 0).unwrap();
+        next.set(item, &1).unwrap();
+        next.edge().unwrap();
+        let mut told = vec![Vec::new(); watches.len()];
+        let mut take = |watches: &mut Vec<TableWatch>| {
+            for (watch, told) in watches.iter_mut().zip(&mut told) {
+                while let Some(changes) = watch.try_next().unwrap() {
+                    told.extend(changes.items);
+                }
+            }
+        };
+        take(&mut watches);
+        // Its lanes come to their end.
+        drop(std::mem::replace(&mut writer, next));
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(2));
+            take(&mut watches);
+        }
+        told.iter_mut().for_each(|told| told.sort_unstable());
+        assert_eq!(told, vec![[0, owner]; watches.len()]);
+    }
+    drop(stays);
 }

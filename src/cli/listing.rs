@@ -236,7 +236,7 @@ impl<'a> Channel<'a> {
 }
 
 impl<'a> Type<'a> {
-    fn new(ty: &'a TypeDesc) -> Self {
+    pub(super) fn new(ty: &'a TypeDesc) -> Self {
         let fields = ty.fields.iter().map(|field| Field {
             name: &field.name,
             offset: field.offset,

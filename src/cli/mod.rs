@@ -25,6 +25,7 @@ mod seal;
 mod stat;
 mod subscribe;
 mod table;
+mod tables;
 mod watch;
 mod zone;
 
@@ -77,6 +78,9 @@ enum Command {
     /// Make, show, halt or remove a zone, or run an edge in it
     #[command(subcommand)]
     Zone(zone::Zone),
+    /// List, read, set and watch tables: state that one process sets and others have
+    #[command(subcommand)]
+    Table(tables::Table),
     /// Print who comes, leaves and dies, as it happens
     Watch(watch::Arguments),
     /// Run a command while it has a lock that processes share
@@ -130,6 +134,7 @@ fn run(command: Command, place: &Place) -> Outcome {
         Command::Ls(arguments) => list::run(&arguments, place),
         Command::Stat(arguments) => stat::run(&arguments, place),
         Command::Zone(command) => zone::run(&command, place),
+        Command::Table(command) => tables::run(&command, place),
         Command::Watch(arguments) => watch::run(&arguments, place),
         Command::Lock(arguments) => lock::run(&arguments, place),
         Command::Demo(arguments) => demo::run(&arguments),

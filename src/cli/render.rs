@@ -7,7 +7,7 @@ use std::io::Write;
 
 /// One number, truth value or text of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Unsigned(u64),
     Signed(i64),
     Single(f32),
@@ -22,7 +22,7 @@ fn values(field: &Field) -> usize {
 }
 
 /// The value of a field at `index`; `None` if the element is too short for it.
-fn value<'a>(field: &Field, index: usize, element: &'a [u8]) -> Option<Value<'a>> {
+pub(super) fn value<'a>(field: &Field, index: usize, element: &'a [u8]) -> Option<Value<'a>> {
     let width = field.scalar.size() as usize;
     let offset = field.offset as usize;
     if field.scalar == Scalar::Char8 {
@@ -86,23 +86,27 @@ fn plain_field(line: &mut Vec<u8>, field: &Field, element: &[u8]) {
         if index > 0 {
             line.push(b',');
         }
-        // Writing to a `Vec` does not fail.
-        let _ = match value(field, index, element) {
-            Some(Value::Unsigned(number)) => write!(line, "{number}"),
-            Some(Value::Signed(number)) => write!(line, "{number}"),
-            Some(Value::Single(number)) => write!(line, "{number}"),
-            Some(Value::Double(number)) => write!(line, "{number}"),
-            Some(Value::Bool(truth)) => write!(line, "{truth}"),
-            Some(Value::Text(text)) => write!(line, "{:?}", String::from_utf8_lossy(text)),
-            None => Ok(()),
-        };
+        plain_value(line, value(field, index, element));
     }
     if list {
         line.push(b']');
     }
 }
 
-fn hex(line: &mut Vec<u8>, payload: &[u8]) {
+pub(super) fn plain_value(line: &mut Vec<u8>, value: Option<Value<'_>>) {
+    // Writing to a `Vec` does not fail.
+    let _ = match value {
+        Some(Value::Unsigned(number)) => write!(line, "{number}"),
+        Some(Value::Signed(number)) => write!(line, "{number}"),
+        Some(Value::Single(number)) => write!(line, "{number}"),
+        Some(Value::Double(number)) => write!(line, "{number}"),
+        Some(Value::Bool(truth)) => write!(line, "{truth}"),
+        Some(Value::Text(text)) => write!(line, "{:?}", String::from_utf8_lossy(text)),
+        None => Ok(()),
+    };
+}
+
+pub(super) fn hex(line: &mut Vec<u8>, payload: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in payload {
         line.push(DIGITS[usize::from(byte >> 4)]);
@@ -143,22 +147,27 @@ impl Serialize for Json<'_> {
 }
 
 /// `fields`, `text` or `hex`.
-fn payload_entry<M: SerializeMap>(map: &mut M, ty: &TypeDesc, payload: &[u8]) -> Result<(), M::Error> {
+pub(super) fn payload_entry<M: SerializeMap>(map: &mut M, ty: &TypeDesc, payload: &[u8]) -> Result<(), M::Error> {
     if let Some(mut elements) = elements(ty, payload) {
         return match elements.next() {
             Some(element) if !ty.variable => map.serialize_entry("fields", &Element(ty, element)),
             _ => map.serialize_entry("fields", &Elements(ty, payload)),
         };
     }
-    let printable = |text: &&str| !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
     if ty.is_bytes()
-        && let Some(text) = std::str::from_utf8(payload).ok().filter(printable)
+        && let Some(text) = printable(payload)
     {
         return map.serialize_entry("text", text);
     }
     let mut digits = Vec::with_capacity(payload.len() * 2);
     hex(&mut digits, payload);
     map.serialize_entry("hex", &String::from_utf8_lossy(&digits))
+}
+
+/// Bytes as text, if they can be.
+pub(super) fn printable(bytes: &[u8]) -> Option<&str> {
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(is_odd))
 }
 
 struct Elements<'a>(&'a TypeDesc, &'a [u8]);

@@ -91,6 +91,14 @@ impl<'w> Batch<'w> {
         self.writer.get(item)
     }
 
+    /// The value of an item as the batch has it, as bytes.
+    ///
+    /// # Errors
+    /// As [`Writer::get`].
+    pub fn get_bytes<P: Payload + ?Sized>(&self, item: Item<P>) -> Result<Vec<u8>> {
+        self.writer.get_bytes(item)
+    }
+
     /// Makes all of it visible at once.
     ///
     /// # Errors

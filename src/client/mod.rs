@@ -53,8 +53,10 @@ pub use zone::Zone;
 pub(crate) use lanes::Taken;
 #[cfg(feature = "capi")]
 pub(crate) use reader::Given;
+#[cfg(feature = "cli")]
+pub(crate) use table::Finder;
 #[cfg(feature = "capi")]
-pub(crate) use table::{Finder, Spot, copy_to_front};
+pub(crate) use table::{Spot, copy_to_front};
 #[cfg(feature = "capi")]
 pub(crate) use writer::Key;
 #[cfg(feature = "capi")]

@@ -86,6 +86,11 @@ impl<'a, const V: usize> Item<'a, V> {
         seen.get(slot).map(|&version| (slot, version))
     }
 
+    /// Whether it was never set up to a commit: for the next writer of the table.
+    pub fn has_no_value(&self, end: u64) -> bool {
+        self.newest(end).is_none_or(|(_, version)| version == 0)
+    }
+
     /// Whether this is one of its versions: for the writer.
     pub fn has(&self, version: u64) -> bool {
         (0..V).any(|slot| self.version(slot) == version)

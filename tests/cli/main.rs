@@ -14,5 +14,7 @@ mod lossy;
 mod past;
 mod publish_subscribe;
 mod stat;
+mod table;
+mod table_watch;
 mod typed;
 mod zone;

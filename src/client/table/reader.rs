@@ -743,6 +743,14 @@ impl<'r> View<'r> {
         Err(Error::Overtaken)
     }
 
+    /// Whether an item was ever set: one that was not holds zeros.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn is_set<P: ?Sized>(&self, item: Item<P>) -> Result<bool> {
+        Ok(self.read(item.spot(), |_| {})? > 0)
+    }
+
     /// How far this is, to be compared with later.
     pub fn seen(&self) -> Seen {
         Seen { incarnation: self.reader.incarnations[self.incarnation].number, version: self.bound }

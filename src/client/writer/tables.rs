@@ -228,6 +228,10 @@ impl Writer {
                                 }
                             });
                         };
+                        // Else it would count as set from now on.
+                        if old.has_no_value(end) {
+                            continue;
+                        }
                         // Its writer writes no more. What no sound one has left stays as if it was never set.
                         item::read_last(old, end, copied);
                     });

@@ -1,6 +1,6 @@
 //! Being told which items of a table have changed.
 
-use super::{Change, Finder, Seen, TableReader, changes_channel};
+use super::{Change, Finder, Seen, TableReader, View, changes_channel};
 use crate::client::reader::Reader;
 use crate::client::waiting::{Sleeps, Wait};
 use crate::client::zone::Zone;
@@ -247,7 +247,11 @@ impl TableWatch {
             pollable: None,
             ignored: 0,
         };
-        watch.seen = watch.mark()?;
+        watch.seen = match watch.mark()? {
+            // Nothing is sealed yet: what is committed by now is not news either.
+            None => seen(watch.table.latest())?,
+            mark => mark,
+        };
         watch.set_sleep_bits();
         Ok(watch)
     }
@@ -268,12 +272,7 @@ impl TableWatch {
 
     /// How far the table is now.
     fn mark(&mut self) -> Result<Option<Seen>> {
-        let view = if self.reader.is_synced() { self.table.current() } else { self.table.latest() };
-        match view {
-            Ok(view) => Ok(Some(view.seen())),
-            Err(Error::Gone { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        seen(if self.reader.is_synced() { self.table.current() } else { self.table.latest() })
     }
 
     /// The table, to read what has changed.
@@ -557,6 +556,15 @@ impl OnChange {
 impl Drop for OnChange {
     fn drop(&mut self) {
         let _ = self.end();
+    }
+}
+
+/// How far a view is, if there is one.
+fn seen(view: Result<View<'_>>) -> Result<Option<Seen>> {
+    match view {
+        Ok(view) => Ok(Some(view.seen())),
+        Err(Error::Gone { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tables: what one writer sets, others read, live and by eras.
+//! Tables in short: one of each.
 
 use std::time::Duration;
 use syncline::{Bus, Error};

@@ -133,6 +133,7 @@ struct Participant {
     writer: Writer,
     lane: Lane<u64>,
     table: Option<Table>,
+    has_owned: bool,
 }
 
 struct Stage {
@@ -160,7 +161,7 @@ impl Scene {
     fn participant(zone: &Zone) -> Participant {
         let mut writer = zone.writer("w").unwrap();
         let lane = writer.channel("s").capacity(1 << 16).open::<u64>().unwrap();
-        Participant { writer, lane, table: None }
+        Participant { writer, lane, table: None, has_owned: false }
     }
 
     fn value(&self, index: u32, seed: u64) -> Vec<u8> {
@@ -194,7 +195,9 @@ impl Scene {
                 Kind::Bytes(most) => builder.bytes(&name, most),
             };
         }
-        self.writers[writer].table = Some(builder.open().unwrap());
+        let table = builder.open().unwrap();
+        self.writers[writer].table = Some(table);
+        self.writers[writer].has_owned = true;
         self.oracle.open(writer, &self.zeros());
     }
 
@@ -234,7 +237,7 @@ impl Scene {
         let Some(owner) = self.owner() else { return };
         let sets = self.sets(sets);
         let commit = self.oracle.commits + 1;
-        let Participant { writer, table, lane } = &mut self.writers[owner];
+        let Participant { writer, table, lane, .. } = &mut self.writers[owner];
         let table = table.unwrap();
         let items: Vec<_> = sets.iter().map(|(index, _)| writer.any_item(table, *index).unwrap()).collect();
         let mut batch = writer.batch().unwrap();
@@ -291,8 +294,10 @@ impl Scene {
         if gone.table.is_some() {
             self.oracle.close();
         }
+        if gone.has_owned {
+            self.oracle.leave();
+        }
         drop(gone);
-        self.oracle.leave(writer);
         // Who leaves is not waited for any more.
         if self.oracle.lockstep {
             self.oracle.permits[writer] = None;

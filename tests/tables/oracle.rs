@@ -155,12 +155,10 @@ impl Oracle {
         self.messages.iter().filter(is_in).map(|(commit, _)| *commit).collect()
     }
 
-    /// A writer has gone.
-    pub fn leave(&mut self, writer: usize) {
-        if self.owners.iter().any(|owner| owner.writer == writer) {
-            let generation = self.generation();
-            self.told.iter_mut().for_each(|told| told.gone = Some(generation));
-        }
+    /// A writer has gone that has owned the table.
+    pub fn leave(&mut self) {
+        let generation = self.generation();
+        self.told.iter_mut().for_each(|told| told.gone = Some(generation));
     }
 
     /// A watch is asked: what it must tell, and whether it may tell more, since it can not follow so many owners.
@@ -174,11 +172,9 @@ impl Oracle {
         let era = told.era.take().filter(|_| !is_lapped && told.gone.is_none());
         if is_told {
             told.gone = None;
-            let sealed = self.cuts.last().map_or(0, |cuts| {
-                let is_in = |owner: &Owner| owner.states[0].0 <= cuts[owner.writer];
-                self.owners.iter().rposition(is_in).unwrap_or(0)
-            });
-            told.owner = if told.synced { sealed } else { last };
+            if !told.synced {
+                told.owner = last;
+            }
         }
         (std::mem::take(&mut told.pending).into_iter().collect(), era, may_be_more)
     }

@@ -372,7 +372,7 @@ impl TableWatch {
             message.copy_to(&mut self.buffer)?;
             (message.origin().writer, message.version())
         };
-        Ok(self.heed(row, version, None))
+        self.heed(row, version, None)
     }
 
     fn look_synced(&mut self, wait: Option<Duration>) -> Result<Looked> {
@@ -388,7 +388,7 @@ impl TableWatch {
             message.copy_to(&mut bytes)?;
             let (row, version) = (message.origin().writer, message.version());
             drop(message);
-            let heeded = heed(&bytes, &self.wanted, &mut self.pending, &self.table, &mut self.seen, (row, version));
+            let heeded = heed(&bytes, &self.wanted, &mut self.pending, &mut self.table, &mut self.seen, (row, version))?;
             self.buffer = bytes;
             self.ignored += u64::from(matches!(heeded, Heeded::Ignored));
             if matches!(heeded, Heeded::Told) {
@@ -401,17 +401,17 @@ impl TableWatch {
         Ok(looked)
     }
 
-    fn heed(&mut self, row: u32, version: u64, era: Option<u64>) -> Looked {
+    fn heed(&mut self, row: u32, version: u64, era: Option<u64>) -> Result<Looked> {
         let bytes = std::mem::take(&mut self.buffer);
-        let heeded = heed(&bytes, &self.wanted, &mut self.pending, &self.table, &mut self.seen, (row, version));
+        let heeded = heed(&bytes, &self.wanted, &mut self.pending, &mut self.table, &mut self.seen, (row, version))?;
         self.buffer = bytes;
         match heeded {
-            Heeded::Anything => return Looked::Lost,
+            Heeded::Anything => return Ok(Looked::Lost),
             Heeded::Ignored => self.ignored += 1,
             Heeded::Told => self.era = era,
             Heeded::Known => {}
         }
-        Looked::Commit
+        Ok(Looked::Commit)
     }
 
     /// Finds out by comparison what has changed since everything was looked at.
@@ -584,13 +584,16 @@ fn heed(
     bytes: &[u8],
     wanted: &Wanted,
     pending: &mut Bits,
-    table: &TableReader,
+    table: &mut TableReader,
     seen: &mut Option<Seen>,
     (row, version): (u32, u64),
-) -> Heeded {
-    let of_seen = seen.as_mut().filter(|seen| table.is_of(seen, row, version));
+) -> Result<Heeded> {
+    let of_seen = match seen {
+        Some(seen) if table.is_of(seen, row, version)? => Some(seen),
+        _ => None,
+    };
     if of_seen.as_ref().is_some_and(|seen| version <= seen.version) {
-        return Heeded::Known;
+        return Ok(Heeded::Known);
     }
     let items = table.len();
     let mut told = false;
@@ -598,7 +601,7 @@ fn heed(
         let Change { first, count } = bytemuck::pod_read_unaligned(change);
         let end = u64::from(first) + u64::from(count);
         if end > items.into() {
-            return Heeded::Anything;
+            return Ok(Heeded::Anything);
         }
         for index in (first..end as u32).filter(|&index| wanted.has(index)) {
             pending.add(index);
@@ -608,7 +611,7 @@ fn heed(
     if let Some(seen) = of_seen {
         seen.version = version;
     }
-    if told { Heeded::Told } else { Heeded::Ignored }
+    Ok(if told { Heeded::Told } else { Heeded::Ignored })
 }
 
 /// A descriptor that is silent for a while.

@@ -494,11 +494,15 @@ impl TableReader {
         Err(self.nothing(era))
     }
 
-    /// Whether a commit of a row is of the incarnation of what was seen.
-    pub(super) fn is_of(&self, seen: &Seen, row: u32, version: u64) -> bool {
+    /// Whether a commit of a row is of the incarnation of what was seen, as far as is known: the row may have another owner by now.
+    pub(super) fn is_of(&mut self, seen: &Seen, row: u32, version: u64) -> Result<bool> {
+        let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
+        if roster != self.roster {
+            self.take_in(roster)?;
+        }
         let of = self.incarnations.iter().find(|incarnation| incarnation.number == seen.incarnation);
-        let is_of = |of: &Incarnation| of.row == row as usize && version >= of.first && of.end.is_none_or(|end| version <= end);
-        of.is_some_and(is_of)
+        let is_of = |of: &Incarnation| of.row == row as usize && version >= of.first && of.bounded(version) == Some(version);
+        Ok(of.is_some_and(is_of))
     }
 
     /// Describes a watch of this table: it is woken when certain items have changed.

@@ -3,6 +3,7 @@
 mod basic;
 mod changes;
 mod fire;
+mod kill;
 mod model;
 mod oracle;
 mod silent;

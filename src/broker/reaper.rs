@@ -46,7 +46,8 @@ impl Registry {
     pub(super) fn remind(&self, client: u64) {
         let Some(owned) = self.owned.get(&client) else { return };
         let readers = owned.readers.iter().filter_map(|number| self.readers.get(number));
-        let zones: std::collections::BTreeSet<_> = readers.map(|reader| reader.zone).collect();
+        let of_tables = owned.table_readers.values().map(|(zone, _)| *zone);
+        let zones: std::collections::BTreeSet<_> = readers.map(|reader| reader.zone).chain(of_tables).collect();
         for zone in zones.iter().filter_map(|number| self.zones.get(number)) {
             zone.segments.announce();
         }

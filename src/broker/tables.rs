@@ -373,6 +373,7 @@ impl Registry {
             self.incarnations.remove(&number);
             self.ledger.release(size);
         }
+        self.settle_table(&key);
     }
 
     /// An incarnation is not to be: its memory could not be made, or shared.

@@ -10,6 +10,7 @@ mod inspecting;
 mod joining;
 mod lifecycle;
 mod refusals;
+mod tables;
 mod telling;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! Tables in short: one of each.
 
 use std::time::Duration;
-use syncline::{Bus, Error};
+use syncline::{Bus, Error, HaltMode};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,8 +34,14 @@ fn values_are_read_live_and_as_of_eras() {
     writer.edge().unwrap();
     let current = reader.current().unwrap();
     let previous = current.previous().unwrap();
-    assert_eq!([current.get(ra), current.get(rb), previous.get(ra), previous.get(rb)].map(Result::unwrap), [3, 2, 1, 0]);
-    assert_eq!([current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap), [true, true, false]);
+    assert_eq!(
+        [current.get(ra), current.get(rb), previous.get(ra), previous.get(rb)].map(Result::unwrap),
+        [3, 2, 1, 0]
+    );
+    assert_eq!(
+        [current.changed(ra), current.changed(rb), current.changed(rtext)].map(Result::unwrap),
+        [true, true, false]
+    );
     // A view of an era is had until two more were sealed.
     writer.set(a, &4).unwrap();
     writer.edge().unwrap();
@@ -123,4 +129,17 @@ fn changes_are_told() {
         writer.set(item, &u64::from(round)).unwrap();
     }
     assert_eq!(live.next(PATIENCE).unwrap().items, [11]);
+}
+
+#[test]
+fn a_table_that_could_not_be_begun_is_free() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut writer = zone.writer("w").unwrap();
+    writer.on_halt(HaltMode::Refuse);
+    let halt = zone.halt(PATIENCE).unwrap();
+    assert!(matches!(writer.table("t").item::<u64>("n").open(), Err(Error::Halted)));
+    halt.release();
+    let table = writer.table("t").item::<u64>("n").open().unwrap();
+    writer.set(writer.item::<u64>(table, "n").unwrap(), &1).unwrap();
 }

@@ -134,7 +134,10 @@ fn poller(process: usize) {
     let bus = Bus::connect().expect("connect");
     let mut watches: Vec<_> = (0..WATCHES).map(|n| Noting::open(&bus, process * WATCHES + n)).collect();
     let notes = Notes::new(argument("NOTES").as_ref());
-    let fds: Vec<_> = watches.iter_mut().map(|(watch, _)| watch.pollable().expect("descriptor").try_clone_to_owned().expect("a copy")).collect();
+    let fds: Vec<_> = watches
+        .iter_mut()
+        .map(|(watch, _)| watch.pollable().expect("descriptor").try_clone_to_owned().expect("a copy"))
+        .collect();
     say("ready", "");
     loop {
         let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();

@@ -71,7 +71,8 @@ impl Stage {
 fn writer() {
     let stage = Stage::of_role();
     let mut writer = stage.zone.writer("writer").expect("writer");
-    let table = writer.table("t").items::<u64>("small", SMALL).items::<Large>("large", LARGE).items::<u64>("lone", LONE);
+    let table =
+        writer.table("t").items::<u64>("small", SMALL).items::<Large>("large", LARGE).items::<u64>("lone", LONE);
     let table = table.items::<Large>("wide", LONE).open().expect("table");
     let lane = writer.channel("c").capacity(1 << 16).lossy().open::<u64>().expect("lane");
     let small: Vec<_> = (0..SMALL).map(|n| writer.item_of::<u64>(table, "small", n).expect("item")).collect();
@@ -414,7 +415,8 @@ fn values_and_commits_are_whole() {
     let began = Instant::now();
     writer.send("go");
     sealers.iter_mut().for_each(|sealer| sealer.send("go"));
-    let mut all: Vec<&mut Process> = readers.iter_mut().chain(&mut sealers).chain(std::iter::once(&mut writer)).collect();
+    let mut all: Vec<&mut Process> =
+        readers.iter_mut().chain(&mut sealers).chain(std::iter::once(&mut writer)).collect();
     let (mut random, mut stopped) = (Random(7), 0u64);
     let read = || (0..READERS.len()).map(|index| words.at(FIRST + index).load(Ordering::Relaxed)).sum::<u64>();
     while read() < count {

@@ -154,7 +154,11 @@ impl Observer {
         match looked {
             Ok((era, number)) => {
                 let (before, last) = self.synced;
-                assert!(era >= before && number >= last && (era > before || number == last), "{number} in era {era} after {:?}", self.synced);
+                assert!(
+                    era >= before && number >= last && (era > before || number == last),
+                    "{number} in era {era} after {:?}",
+                    self.synced
+                );
                 self.synced = (era, number);
             }
             Err(Error::Gone { .. } | Error::Overtaken) => self.gone += 1,
@@ -278,7 +282,10 @@ fn readers_see_whole_commits_of_the_dead() {
         told += more;
     }
     let stats = bus.embedded_broker().expect("embedded").stats();
-    let [looks, gone] = [observers.iter().map(|observer| observer.looks).sum::<u64>(), observers.iter().map(|observer| observer.gone).sum()];
+    let [looks, gone] = [
+        observers.iter().map(|observer| observer.looks).sum::<u64>(),
+        observers.iter().map(|observer| observer.gone).sum(),
+    ];
     println!(
         "\n{kills} kills, {in_batch} of them in a batch, {last} commits; the last one was completed {} times and buried {} times; the row was reused at once {reused} times; {looks} \
          looks, {gone} at eras that were gone; the watch was told {told} times",

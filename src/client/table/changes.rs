@@ -388,7 +388,8 @@ impl TableWatch {
             message.copy_to(&mut bytes)?;
             let (row, version) = (message.origin().writer, message.version());
             drop(message);
-            let heeded = heed(&bytes, &self.wanted, &mut self.pending, &mut self.table, &mut self.seen, (row, version))?;
+            let heeded =
+                heed(&bytes, &self.wanted, &mut self.pending, &mut self.table, &mut self.seen, (row, version))?;
             self.buffer = bytes;
             self.ignored += u64::from(matches!(heeded, Heeded::Ignored));
             if matches!(heeded, Heeded::Told) {

@@ -18,7 +18,7 @@ use crate::ring::sequencer;
 use crate::ring::{bell, halt, item, order};
 use crate::wire::{Ask, Schema, TableItem, Tell, TypeDesc};
 use bytemuck::{CheckedBitPattern, NoUninit};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Bytes of the lane that says what has changed.
@@ -137,8 +137,22 @@ impl Writer {
         self.declare(items)?;
         let fence = 0;
         let ask = Ask::OpenTable { writer: self.serial, table: name.to_owned(), fence };
-        let (told, mut fds) = self.link.call(ask)?;
+        let (told, fds) = self.link.call(ask)?;
         let Tell::TableMade { incarnation, before } = told else { return Err(unexpected("TableMade", &told)) };
+        self.begin_table(name, (incarnation, fence), before, fds).inspect_err(|_| {
+            // Without a broker there is nothing to give up.
+            let _ = self.link.call(Ask::CloseTable { incarnation });
+        })
+    }
+
+    /// Takes a table into use that the broker has made.
+    fn begin_table(
+        &mut self,
+        name: &str,
+        (incarnation, fence): (u64, u64),
+        before: Option<u64>,
+        mut fds: Vec<OwnedFd>,
+    ) -> Result<Table> {
         let before = match before {
             Some(end) => Some((fds.pop(), end)),
             None => None,

@@ -12,6 +12,8 @@ const TEST: &str = "kill::readers_see_whole_commits_of_the_dead";
 const GROUP: u32 = 16;
 const SECOND: u32 = 8;
 const LONE: u32 = 4;
+/// Channels beside the one that is read.
+const OTHERS: [&str; 7] = ["c1", "c2", "c3", "c4", "c5", "c6", "c7"];
 /// Lines of memory that the victim shares with the test: its last commit; whether it is in a batch.
 const COMMITTED: usize = 0;
 const IN_BATCH: usize = 1;
@@ -47,6 +49,8 @@ fn victim() -> ! {
     let first = open(&mut writer, "first", GROUP);
     let second = open(&mut writer, "second", SECOND);
     let lane = writer.channel("c").capacity(1 << 18).open::<u64>().expect("lane");
+    // So that a commit takes longer to be shown.
+    let others = OTHERS.map(|name| writer.channel(name).capacity(1 << 14).lossy().open::<u64>().expect("lane"));
     let items = |writer: &Writer, table, count| -> Vec<_> {
         (0..count).map(|n| writer.item_of::<u64>(table, "group", n).expect("item")).collect()
     };
@@ -69,6 +73,9 @@ fn victim() -> ! {
             batch.set(*item, &number).expect("set in a batch");
         }
         batch.push(lane, &number).expect("push");
+        for lane in &others {
+            batch.push(*lane, &number).expect("push");
+        }
         batch.commit().expect("commit");
         words.at(COMMITTED).store(number, Ordering::Release);
         words.at(IN_BATCH).store(0, Ordering::Release);
@@ -115,13 +122,14 @@ impl Observer {
     fn look(&mut self) -> [u64; 2] {
         let mut found = [0; 2];
         for (n, table) in self.tables.iter_mut().enumerate() {
-            found[n] = loop {
-                match table.read(|view| whole(view, &self.group[n])) {
-                    Ok(number) => break number,
-                    Err(Error::Overtaken) => {}
-                    Err(error) => panic!("{error}"),
+            eventually("a table is read", || match table.read(|view| whole(view, &self.group[n])) {
+                Ok(number) => {
+                    found[n] = number;
+                    true
                 }
-            };
+                Err(Error::Overtaken) => false,
+                Err(error) => panic!("{error}"),
+            });
         }
         assert!(self.live <= found[0] && found[0] <= found[1], "{found:?} after {}", self.live);
         self.live = found[1];
@@ -238,6 +246,9 @@ fn readers_see_whole_commits_of_the_dead() {
             while !killer.is_finished() {
                 observers[0].look();
                 closed |= drain(&mut stream, &mut last);
+                // Whoever has the message finds the commit in the tables.
+                let found = observers[0].look();
+                assert!(found[0] >= last, "the channel says {last}, the tables {found:?}");
             }
         });
         in_batch += words.at(IN_BATCH).load(Ordering::Acquire);

@@ -238,7 +238,7 @@ fn writer() {
             hear();
         }
         waits += 1;
-        for watch in 0..PROCESSES * WATCHES {
+        for (watch, named) in named.iter_mut().enumerate() {
             for index in kind(watch).0 {
                 let at = index as usize;
                 eventually(&format!("watch {watch} is told that item {index} was set to {}", values[at]), || {
@@ -248,7 +248,7 @@ fn writer() {
                     })
                 });
                 let now = notes.named(watch, index).load(Ordering::Relaxed);
-                let more = now - std::mem::replace(&mut named[watch][at], now);
+                let more = now - std::mem::replace(&mut named[at], now);
                 told += more;
                 spurious += more.saturating_sub(changes[at]);
             }

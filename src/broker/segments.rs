@@ -133,6 +133,16 @@ impl ZoneSegments {
         self.zone_map.view().rows.get(row as usize).map_or(0, |row| row.version.load(order::COMMIT_SEE.get()))
     }
 
+    /// A row's cut of the era before the last, PREV; `None`: there is none yet.
+    pub(super) fn previous_cut(&self, row: u32) -> Option<u64> {
+        let zone = self.zone_map.view();
+        match zone.generation().checked_sub(1).filter(|&era| era > 0).map(|era| sequencer::cut(zone, era, row as usize))
+        {
+            Some(Cut::Version(cut)) => Some(cut),
+            _ => None,
+        }
+    }
+
     /// The version that a row's writer went on counting from.
     pub(super) fn inherited(&self, row: u32) -> u64 {
         self.zone_map.view().rows.get(row as usize).map_or(0, |row| row.inherited.load(Relaxed))

@@ -1,8 +1,8 @@
 //! Tables: declared, made for one writer after the other, given to readers.
 //!
 //! Each writer of a table gets a segment of its own, an *incarnation*. Its memory is made in slices, as a lane's is; it is sealed after its writer
-//! has mapped it and before any reader has it. The last incarnation that was committed stays for the next owner, which goes on from it, and for
-//! readers of the eras before. A table goes with its zone.
+//! has mapped it and before any reader has it. The last incarnation that was committed stays for the next owner, which goes on from it, and those
+//! before as long as readers may ask for their eras. A table goes with its zone.
 
 use super::lanes::SLICE;
 use super::locks::LockKey;
@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+/// The most incarnations of a table that are kept though they have ended.
+const MOST_ENDED: usize = 3;
 /// The longest declaration in bytes: that of a million named items.
 pub(crate) const MAX_DECLARATION: u64 = 64 << 20;
 
@@ -30,7 +32,7 @@ pub(super) struct Table {
     declaration: Arc<OwnedFd>,
     /// Bytes of the declaration, here and in its segment.
     declared: u64,
-    /// The last incarnation that has ended with something in it, if the next has not; and the one that has a writer, if one has.
+    /// In their order: those that have ended with something in it and may be asked for, or gone on from; and the one that has a writer, if one has.
     pub(super) incarnations: Vec<Incarnation>,
     pub(super) readers: BTreeMap<u64, TableReader>,
     /// The number of the last ownership.
@@ -70,8 +72,8 @@ enum State {
     Made(Arc<Segment>),
     /// In use.
     Open(Arc<OwnedFd>),
-    /// It has got its last commit.
-    Ended { fd: Arc<OwnedFd>, end: u64 },
+    /// It has got its last commit; from `first` on it is to be read.
+    Ended { fd: Arc<OwnedFd>, first: u64, end: u64 },
 }
 
 /// Somebody waits for a table to read.
@@ -92,7 +94,7 @@ impl Incarnation {
     fn shared(&self) -> Option<(Arc<OwnedFd>, Option<u64>)> {
         match &self.state {
             State::Open(fd) => Some((fd.clone(), None)),
-            State::Ended { fd, end } => Some((fd.clone(), Some(*end))),
+            State::Ended { fd, end, .. } => Some((fd.clone(), Some(*end))),
             State::Filling { .. } | State::Dropped | State::Made(_) => None,
         }
     }
@@ -265,7 +267,7 @@ impl Registry {
         let declaration = table.declaration.clone();
         let name = table.name.clone();
         let before = table.incarnations.iter().rev().find_map(|incarnation| match &incarnation.state {
-            State::Ended { fd, end } => Some((fd.clone(), *end)),
+            State::Ended { fd, end, .. } => Some((fd.clone(), *end)),
             _ => None,
         });
         let Some(incarnation) = table.incarnations.iter_mut().find(|other| other.number == number) else { return };
@@ -380,24 +382,40 @@ impl Registry {
                 end = version;
             }
             let fd = fd.clone();
-            incarnation.state = State::Ended { fd, end };
+            incarnation.state = State::Ended { fd, first, end };
         }
         tracing::info!(zone = zone.name, table = table.name, died, "table has lost its writer");
         for (&reader, TableReader { owner, .. }) in table.readers.iter().filter(|(_, reader)| reader.connected) {
             post.post(owner.client, 0, Tell::TableEnded { reader, incarnation: number, end, died }, Vec::new());
         }
-        let size = table.schema.segment_size();
-        let gone: Vec<u64> = match end {
-            0 => vec![number],
-            // What was before it is in it.
-            _ => table.incarnations.iter().map(|other| other.number).filter(|&other| other < number).collect(),
-        };
-        table.incarnations.retain(|other| !gone.contains(&other.number));
-        for number in gone {
+        if end == 0 {
+            table.incarnations.retain(|other| other.number != number);
             self.incarnations.remove(&number);
-            self.ledger.release(size);
+            self.ledger.release(table.schema.segment_size());
         }
+        self.prune(&key);
         self.settle_table(&key);
+    }
+
+    /// Lets incarnations go that have ended and that nobody can ask for any more: there is a later one that was there in PREV already. If owners
+    /// change faster than edges pass, the oldest goes all the same.
+    fn prune(&mut self, key: &(u64, String)) {
+        let (Some(table), Some(zone)) = (self.tables.get_mut(key), self.zones.get(&key.0)) else { return };
+        let was_there = |one: &Incarnation| {
+            let (first, end) = match &one.state {
+                State::Open(fd) => (table_first(fd.as_fd(), &table.schema).unwrap_or(0), u64::MAX),
+                State::Ended { first, end, .. } => (*first, *end),
+                _ => return false,
+            };
+            first != 0 && zone.segments.previous_cut(one.row).is_some_and(|cut| first <= cut.min(end))
+        };
+        let needed = table.incarnations.iter().rposition(was_there).unwrap_or(0);
+        let ended = table.incarnations.iter().filter(|one| !one.has_writer()).count();
+        let gone = needed.max(ended.saturating_sub(MOST_ENDED));
+        for one in table.incarnations.drain(..gone) {
+            self.incarnations.remove(&one.number);
+            self.ledger.release(table.schema.segment_size());
+        }
     }
 
     /// An incarnation is not to be: its memory could not be made, or shared.
@@ -470,6 +488,7 @@ impl Registry {
             self.table_waits.push(TableWait { owner, id, zone: zone_name, table: name });
             return Ok(());
         };
+        self.prune(&key);
         let number = self.next_number();
         let readers = self.tables.values().filter(|table| table.zone == key.0).map(|table| table.readers.len()).sum();
         check_room("readers of tables of the zone", readers, 1, self.limits.readers)?;

@@ -33,6 +33,7 @@ impl Registry {
 
     fn take_row(&mut self, owner: Owner, id: u32, number: u64, name: String, post: &mut dyn Post) -> Result<()> {
         let serial = self.next_number();
+        let has_table_readers = self.has_table_readers(number);
         let zone = self.zones.get_mut(&number).ok_or_else(lost)?;
         let (row, version) = loop {
             let Some(row) = zone.rows.insert(()) else {
@@ -45,6 +46,10 @@ impl Registry {
             }
         };
         zone.writers.insert(serial);
+        if has_table_readers {
+            // Who reads the table of the row's last owner has to see, before this one commits, that the row is another's.
+            zone.segments.announce();
+        }
         let (geometry, policy) = (zone.geometry, zone.policy);
         let told = Tell::Writer { zone: number, row, geometry, policy, version, serial };
         post.post(owner.client, id, told, zone.segments.for_writer().into());

@@ -53,7 +53,7 @@ pub use zone::Zone;
 pub(crate) use lanes::Taken;
 #[cfg(feature = "capi")]
 pub(crate) use reader::Given;
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "capi"))]
 pub(crate) use table::Finder;
 #[cfg(feature = "capi")]
 pub(crate) use table::{Spot, copy_to_front};

@@ -29,9 +29,7 @@
 //! them. So a read is good while at most one is; and if the row's version is still what it was, there is none to look for.
 
 use super::lockstep;
-use super::order::{
-    GENERATION_SEE, HINT_SEE, HINT_SET, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_TOUCH, ITEM_WRITE, RELAXED,
-};
+use super::order::{GENERATION_SEE, ITEM_COPY_FENCE, ITEM_FENCE, ITEM_LAST_LOOK, ITEM_TOUCH, ITEM_WRITE, RELAXED};
 use super::sequencer::{self, Cut, Touched};
 use super::view::{Item, Zone};
 use crate::layout::table::{HINT_SHIFT, Header, WRITING};
@@ -68,11 +66,11 @@ impl<'a, const V: usize> Item<'a, V> {
     /// The newest version not after `bound`, and its slot, if that was written last.
     #[inline(always)]
     fn last(&self, bound: u64) -> Option<(usize, u64)> {
-        let slot = (self.versions[0].load(HINT_SEE.get()) >> HINT_SHIFT) as usize;
+        let slot = (self.versions[0].load(RELAXED.get()) >> HINT_SHIFT) as usize;
         if slot >= V {
             return None;
         }
-        // Relaxed: no older than the hint, which was stored after it.
+        // Relaxed: if this is older than what the hint is for, the last look, after the fence, finds that: the writer's fence came before the hint.
         let version = self.version(slot);
         (version <= bound).then_some((slot, version))
     }
@@ -349,14 +347,16 @@ pub fn write<const V: usize>(item: Item<'_, V>, slot: usize, version: u64, fill:
     fill(item.value(slot));
     let to_here = (slot as u64) << HINT_SHIFT;
     if slot == 0 {
-        word.store(version, HINT_SET.get());
+        // Relaxed: as below.
+        word.store(version, RELAXED.get());
         return;
     }
-    // Relaxed: the commit publishes it, and the hint does. Whoever meets it before that takes it for newer, and knows by the fence above what made
+    // Relaxed: the commit publishes it. Whoever meets it before that takes it for newer, and knows by the fence above what made
     // it free.
     word.store(version, RELAXED.get());
     if hint != to_here {
-        item.versions[0].store(first & WRITING | to_here, HINT_SET.get());
+        // Relaxed: whoever meets it knows by the fence above that this slot was written to.
+        item.versions[0].store(first & WRITING | to_here, RELAXED.get());
     }
 }
 

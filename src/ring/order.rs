@@ -234,10 +234,6 @@ sites! {
     ITEM_WRITE: store Release;
     /// A writer, between that and the value. Pairs with [`ITEM_COPY_FENCE`].
     ITEM_FENCE: fence Release;
-    /// Which version was written last: publishes that. Pairs with [`HINT_SEE`].
-    HINT_SET: store Release;
-    /// A reader takes that, before it looks at the version. Pairs with [`HINT_SET`].
-    HINT_SEE: load Acquire;
     /// A reader, between its copy and its last look at the versions and the generation. Pairs with [`ITEM_FENCE`] and [`ITEM_WRITE`].
     ITEM_COPY_FENCE: fence Acquire;
     /// A live reader looks how many versions are newer than its commit; a synced one, whether the generation has gone too far on.

@@ -81,11 +81,43 @@ const FULL: &[(&str, &str, &str, &str)] = &[
          turn. 3,000 times a process is killed that commits a batch over four lanes and gives the lock back in one step: the next is \
          told of a death if and only if nothing of the last batch is there.",
     ),
+    (
+        "tables",
+        "tables",
+        "fire::values_and_commits_are_whole",
+        "A writer process sets items of a table without pause, alone and in batches over sixteen items, a value being the number of its commit \
+         in all of its words, while two processes run edges. Five reader processes read 1,000 million items: singly, all of a batch as of one \
+         commit, CURR and PREV, and CURR beside the messages of its era. No value is torn, no view has two commits, no era changes, and table \
+         and channel agree in every era. All are stopped at any instruction thousands of times a second, and one of them for long. Optimised.",
+    ),
+    (
+        "table-kill",
+        "tables",
+        "kill::readers_see_whole_commits_of_the_dead",
+        "The owner of two tables is killed (`kill -9`) 2,000 times at random moments, in single sets and in batches over both tables and a \
+         channel. Live and synced readers that are there all the time see whole commits only, never go back, and find the commit that the \
+         channel's reader was handed last; the next owner goes on from it. In half of the cases the dead one's row is another's at once.",
+    ),
+    (
+        "changes",
+        "tables",
+        "changes::every_change_is_told",
+        "A writer process makes a million commits that change items of a table. Eighteen watches in three processes, live and synced, of one \
+         item to all, asleep or in `poll`, with and without a least time between two notifications, are told of every change; now and \
+         then one process is stopped (SIGSTOP) while more is changed than it can be told. Hardly an item is named for nothing.",
+    ),
+    (
+        "table-model",
+        "tables",
+        "model::readers_see_what_the_model_says",
+        "Readers and watches of a table, step by step, against a model that keeps every state: declarations, sets, batches, roll-backs, messages, \
+         edges and permits, owners that come and go, 4,096 random runs.",
+    ),
 ];
 
 /// Run as a release is built, for the sake of their counts: they stop their processes at any instruction, or sleep ten million times. The others are run
 /// unoptimised: the moments between two stores, in which a writer is to be killed, are longer.
-const OPTIMISED: &[&str] = &["fire", "causes", "lossy", "wakes"];
+const OPTIMISED: &[&str] = &["fire", "causes", "lossy", "wakes", "tables", "changes"];
 
 /// Runs those named, or lists all.
 pub(crate) fn run(names: &[&str]) -> Result<(), String> {

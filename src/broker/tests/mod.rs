@@ -11,6 +11,7 @@ mod joining;
 mod lifecycle;
 mod locking;
 mod refusals;
+mod tables;
 mod telling;
 
 use super::*;

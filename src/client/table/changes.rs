@@ -1,6 +1,6 @@
 //! Being told which items of a table have changed.
 
-use super::{Change, Finder, Seen, TableReader, changes_channel};
+use super::{Change, Finder, Seen, TableReader, View, changes_channel};
 use crate::client::reader::Reader;
 use crate::client::waiting::{Sleeps, Wait};
 use crate::client::zone::Zone;
@@ -251,7 +251,11 @@ impl TableWatch {
             pollable: None,
             ignored: 0,
         };
-        watch.seen = watch.mark()?;
+        watch.seen = match watch.mark()? {
+            // Nothing is sealed yet: what is committed by now is not news either.
+            None => seen(watch.table.latest())?,
+            mark => mark,
+        };
         watch.set_sleep_bits();
         Ok(watch)
     }
@@ -272,12 +276,7 @@ impl TableWatch {
 
     /// How far the table is now.
     fn mark(&mut self) -> Result<Option<Seen>> {
-        let view = if self.reader.is_synced() { self.table.current() } else { self.table.latest() };
-        match view {
-            Ok(view) => Ok(Some(view.seen())),
-            Err(Error::Gone { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        seen(if self.reader.is_synced() { self.table.current() } else { self.table.latest() })
     }
 
     /// The table, to read what has changed.
@@ -385,7 +384,7 @@ impl TableWatch {
             message.copy_to(&mut self.buffer)?;
             (message.origin().writer, message.version())
         };
-        Ok(self.heed(row, version, None))
+        self.heed(row, version, None)
     }
 
     fn look_synced(&mut self, wait: Option<Duration>) -> Result<Looked> {
@@ -401,7 +400,8 @@ impl TableWatch {
             message.copy_to(&mut bytes)?;
             let (row, version) = (message.origin().writer, message.version());
             drop(message);
-            let heeded = heed(&bytes, &self.wanted, &mut self.pending, &self.table, &mut self.seen, (row, version));
+            let heeded =
+                heed(&bytes, &self.wanted, &mut self.pending, &mut self.table, &mut self.seen, (row, version))?;
             self.buffer = bytes;
             self.ignored += u64::from(matches!(heeded, Heeded::Ignored));
             if matches!(heeded, Heeded::Told) {
@@ -414,17 +414,17 @@ impl TableWatch {
         Ok(looked)
     }
 
-    fn heed(&mut self, row: u32, version: u64, era: Option<u64>) -> Looked {
+    fn heed(&mut self, row: u32, version: u64, era: Option<u64>) -> Result<Looked> {
         let bytes = std::mem::take(&mut self.buffer);
-        let heeded = heed(&bytes, &self.wanted, &mut self.pending, &self.table, &mut self.seen, (row, version));
+        let heeded = heed(&bytes, &self.wanted, &mut self.pending, &mut self.table, &mut self.seen, (row, version))?;
         self.buffer = bytes;
         match heeded {
-            Heeded::Anything => return Looked::Lost,
+            Heeded::Anything => return Ok(Looked::Lost),
             Heeded::Ignored => self.ignored += 1,
             Heeded::Told => self.era = era,
             Heeded::Known => {}
         }
-        Looked::Commit
+        Ok(Looked::Commit)
     }
 
     /// Finds out by comparison what has changed since everything was looked at.
@@ -589,6 +589,15 @@ impl Drop for OnChange {
     }
 }
 
+/// How far a view is, if there is one.
+fn seen(view: Result<View<'_>>) -> Result<Option<Seen>> {
+    match view {
+        Ok(view) => Ok(Some(view.seen())),
+        Err(Error::Gone { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What came of looking at one commit.
 enum Heeded {
     /// Items that are watched.
@@ -605,13 +614,16 @@ fn heed(
     bytes: &[u8],
     wanted: &Wanted,
     pending: &mut Bits,
-    table: &TableReader,
+    table: &mut TableReader,
     seen: &mut Option<Seen>,
     (row, version): (u32, u64),
-) -> Heeded {
-    let of_seen = seen.as_mut().filter(|seen| table.is_of(seen, row, version));
+) -> Result<Heeded> {
+    let of_seen = match seen {
+        Some(seen) if table.is_of(seen, row, version)? => Some(seen),
+        _ => None,
+    };
     if of_seen.as_ref().is_some_and(|seen| version <= seen.version) {
-        return Heeded::Known;
+        return Ok(Heeded::Known);
     }
     let items = table.len();
     let mut told = false;
@@ -619,7 +631,7 @@ fn heed(
         let Change { first, count } = bytemuck::pod_read_unaligned(change);
         let end = u64::from(first) + u64::from(count);
         if end > items.into() {
-            return Heeded::Anything;
+            return Ok(Heeded::Anything);
         }
         for index in (first..end as u32).filter(|&index| wanted.has(index)) {
             pending.add(index);
@@ -629,7 +641,7 @@ fn heed(
     if let Some(seen) = of_seen {
         seen.version = version;
     }
-    if told { Heeded::Told } else { Heeded::Ignored }
+    Ok(if told { Heeded::Told } else { Heeded::Ignored })
 }
 
 /// A descriptor that is silent for a while.

@@ -386,12 +386,8 @@ impl TableReader {
                         self.take_in(self.roster)?;
                         break;
                     }
-                    (_, None) => {
-                        return Err(Error::Corrupt(format!(
-                            "table `{}`: a row has another writer, and this one no end",
-                            self.name
-                        )));
-                    }
+                    // It is on its way still.
+                    (_, None) => return Err(Error::Overtaken),
                 }
             }
         }
@@ -412,7 +408,9 @@ impl TableReader {
                 }
             }
         }
-        let is_steady = |last: &Incarnation| last.first != 0 && last.end.is_none() && last.map.versions() == 4;
+        // If its row is another's, its end was told and is on its way: until it is here, it is to be looked for at each read.
+        let is_own = |last: &Incarnation| last.end.is_none() && last.version().1.is_some();
+        let is_steady = |last: &Incarnation| last.first != 0 && is_own(last) && last.map.versions() == 4;
         self.steady = if self.incarnations.last().is_some_and(is_steady) { self.tag } else { 0 };
     }
 
@@ -597,12 +595,16 @@ impl TableReader {
         Err(self.nothing(era))
     }
 
-    /// Whether a commit of a row is of the incarnation of what was seen.
-    pub(super) fn is_of(&self, seen: &Seen, row: u32, version: u64) -> bool {
+    /// Whether a commit of a row is of the incarnation of what was seen, as far as is known: the row may have another owner by now.
+    pub(super) fn is_of(&mut self, seen: &Seen, row: u32, version: u64) -> Result<bool> {
+        let roster = self.header.control.0.roster.load(order::ROSTER_SEE.get());
+        if roster != self.roster {
+            self.take_in(roster)?;
+        }
         let of = self.incarnations.iter().find(|incarnation| incarnation.number == seen.incarnation);
         let is_of =
-            |of: &Incarnation| of.row == row as usize && version >= of.first && of.end.is_none_or(|end| version <= end);
-        of.is_some_and(is_of)
+            |of: &Incarnation| of.row == row as usize && version >= of.first && of.bounded(version) == Some(version);
+        Ok(of.is_some_and(is_of))
     }
 
     /// Describes a watch of this table: it is woken when certain items have changed.

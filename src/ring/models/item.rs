@@ -147,8 +147,8 @@ fn live(writer: Stop, sealed: u64, updates: u64) {
 /// being written knows why).
 #[test]
 fn a_live_reader_finds_what_the_commit_had() {
-    check(3, || live(never(), 0, 3));
-    check(3, || live(never(), 2, 2));
+    check(2, || live(never(), 0, 3));
+    check(2, || live(never(), 2, 2));
 }
 
 /// Would break: a reader that is misled by a writer which stopped in the middle of a value.
@@ -335,9 +335,8 @@ fn what_was_taken_back_is_not_seen() {
         });
         let reading = thread::spawn(move || {
             let bound = table.version();
-            let values = [table.live(0, bound), table.live(1, bound)];
-            assert!(values[0].is_none_or(|value| value == bound.min(1)), "{values:?} at {bound}");
-            assert!(values[1].is_none_or(|value| value == bound), "{values:?} at {bound}");
+            let value = table.live(0, bound);
+            assert!(value.is_none_or(|value| value == bound.min(1)), "{value:?} at {bound}");
         });
         writing.join().unwrap();
         reading.join().unwrap();

@@ -1,7 +1,7 @@
-//! Tables: what one writer sets, others read, live and by eras.
+//! Tables in short: one of each.
 
 use std::time::Duration;
-use syncline::{Bus, Error, TableWatch};
+use syncline::{Bus, Error, HaltMode, TableWatch};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -247,4 +247,39 @@ fn changes_are_told_once_when_owners_change() {
         assert_eq!(told, vec![[0, owner]; watches.len()]);
     }
     drop(stays);
+}
+
+#[test]
+fn a_table_that_could_not_be_begun_is_free() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    let mut writer = zone.writer("w").unwrap();
+    writer.on_halt(HaltMode::Refuse);
+    let halt = zone.halt(PATIENCE).unwrap();
+    assert!(matches!(writer.table("t").item::<u64>("n").open(), Err(Error::Halted)));
+    halt.release();
+    let table = writer.table("t").item::<u64>("n").open().unwrap();
+    writer.set(writer.item::<u64>(table, "n").unwrap(), &1).unwrap();
+}
+
+#[test]
+fn the_next_owners_commits_do_not_hide_the_last_ones() {
+    let bus = Bus::embedded().unwrap();
+    let zone = bus.zone("plant");
+    zone.create().unwrap();
+    let mut writer = zone.writer("first").unwrap();
+    let table = writer.table("t").items::<u64>("n", 2).open().unwrap();
+    let mut watch = zone.table("t").unwrap().watch("watch").open().unwrap();
+    // One change comes after many, so that its watch looks at the next owner's before it: that is in the same row.
+    let [one, other] = [0, 1].map(|n| writer.item_at::<u64>(table, n).unwrap());
+    (0..1600).for_each(|n| writer.set(other, &n).unwrap());
+    writer.set(one, &1).unwrap();
+    let row = writer.row();
+    drop(writer);
+    let mut writer = zone.writer("second").unwrap();
+    assert_eq!(writer.row(), row);
+    let table = writer.table("t").open().unwrap();
+    writer.set(writer.item_at::<u64>(table, 1).unwrap(), &1).unwrap();
+    assert_eq!(watch.next(PATIENCE).unwrap().items, [0, 1]);
+    assert_eq!(watch.try_next().unwrap(), None);
 }

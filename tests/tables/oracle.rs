@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 /// How many owners of a table a reader remembers.
 const KEPT: usize = 4;
+/// How many that have ended the broker keeps, if that many can be asked for.
+const ENDED: usize = 3;
 
 /// An item: its value, and the owner and the commit that have set it; `None`: never set.
 pub type Item = (Vec<u8>, Option<(usize, u64)>);
@@ -183,11 +185,11 @@ impl Oracle {
 
     /// A reader comes.
     pub fn reader(&self) -> Vec<usize> {
-        let last = self.owners.len() - 1;
-        match self.owner {
-            Some(owner) => (last.saturating_sub(1)..=owner).collect(),
-            None => vec![last],
-        }
+        let generation = self.generation();
+        let was_there = |owner: &Owner| generation > 1 && owner.states[0].0 <= self.cut(generation - 1, owner.writer);
+        let needed = self.owners.iter().rposition(was_there).unwrap_or(0);
+        let ended = self.owners.len() - usize::from(self.owner.is_some());
+        (needed.max(ended.saturating_sub(ENDED))..self.owners.len()).collect()
     }
 
     /// The table now.
@@ -223,16 +225,12 @@ impl Oracle {
         if view.owner == seen.owner {
             return is_set_by(set, view.owner).is_some_and(|(_, commit)| commit > seen.commit);
         }
-        if is_set_by(set, view.owner).is_some() {
-            return true;
-        }
+        let Some((by, commit)) = set else { return false };
         let known = &self.known[reader];
-        let at = known.iter().position(|&owner| owner == view.owner).expect("a view of one that is known");
-        if at == 0 || known[at - 1] != seen.owner {
+        if by > seen.owner || !known.contains(&seen.owner) || seen.owner > view.owner {
             return true;
         }
-        let last = &self.owners[seen.owner].states.last().unwrap().1;
-        is_set_by(last[index as usize].1, seen.owner).is_some_and(|(_, commit)| commit > seen.commit)
+        by == seen.owner && commit > seen.commit
     }
 
     /// Whether an item was set in an era.
@@ -241,8 +239,8 @@ impl Oracle {
         let at = known.iter().position(|&owner| owner == view.owner).expect("a view of one that is known");
         match self.at_of(&known[..=at], era - 1) {
             Some(before) if era > 1 => self.changed_since(reader, view, index, before),
-            // The first owner has found nothing; the others have set all that they found.
-            _ => view.owner > 0 || self.items(view)[index as usize].1.is_some(),
+            // There was none.
+            _ => self.items(view)[index as usize].1.is_some(),
         }
     }
 }

@@ -803,16 +803,24 @@ impl<'r> View<'r> {
         if version > incarnation.first {
             return Ok(true);
         }
-        let mut between = self.reader.incarnations[..self.incarnation].iter().rev();
-        let Some(before) = between.next().filter(|before| before.number == seen.incarnation) else { return Ok(true) };
-        let Some(end) = before.end else { return Ok(true) };
-        if seen.version >= end {
+        if version == 0 {
             return Ok(false);
         }
-        let version = with_versions!(before.map, V => {
-            before.map.item::<V>(spot.place).and_then(|item| item::read_last(item, end, |_| {}))
-        });
-        Ok(version.is_none_or(|version| version > seen.version))
+        // Those before it have only left it behind, or set it.
+        for before in self.reader.incarnations[..self.incarnation].iter().rev() {
+            let Some(end) = before.end else { break };
+            let version = with_versions!(before.map, V => {
+                before.map.item::<V>(spot.place).and_then(|item| item::read_last(item, end, |_| {}))
+            });
+            let Some(version) = version else { break };
+            if before.number == seen.incarnation {
+                return Ok(version > seen.version);
+            }
+            if version > before.first {
+                return Ok(true);
+            }
+        }
+        Ok(true)
     }
 
     /// The indices of all items that were set since a view that was seen before. Looks at every item.

@@ -261,7 +261,7 @@ impl TableReader {
     /// # Errors
     /// [`Error::Gone`] while its first owner has not begun it; [`Error::Overtaken`] if the writer was faster again and again; [`Error::BadValue`] for bits that are none of `T`'s values;
     /// [`Error::Invalid`] for an item of another table; [`Error::Forked`].
-    #[inline]
+    #[inline(always)]
     pub fn get<T: Described + CheckedBitPattern>(&mut self, item: Item<T>) -> Result<T> {
         // The way of nearly every read: a value that nobody has a reference to need not go through memory.
         match self.glance(item.spot(), read_bits::<T>) {

@@ -1,114 +1,20 @@
 //! Being told which items of a table have changed.
 
-use super::{Change, Finder, Seen, TableReader, View, changes_channel};
+mod builder;
+mod callback;
+mod timed;
+
+pub use builder::TableWatchBuilder;
+pub use callback::OnChange;
+
+use timed::Timed;
+
+use super::{Change, Seen, TableReader, View, changes_channel};
 use crate::client::reader::Reader;
-use crate::client::waiting::{Sleeps, Wait};
-use crate::client::zone::Zone;
+use crate::client::waiting::Sleeps;
 use crate::error::{Error, Result};
-use crate::os::fork::Epoch;
-use crate::wire::Schema;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
-
-/// How long the thread of a callback sleeps at most before it looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// Describes a watch; from [`TableReader::watch`]. Without any items: all of them.
-#[derive(Debug)]
-#[must_use = "nothing happens before `open`"]
-pub struct TableWatchBuilder {
-    zone: Zone,
-    table: String,
-    name: String,
-    schema: Arc<Schema>,
-    wanted: Vec<Range<u32>>,
-    every: Duration,
-    synced: bool,
-    wait: Wait,
-    failed: Option<Error>,
-}
-
-impl TableWatchBuilder {
-    pub(crate) fn new(zone: Zone, table: &str, name: &str, schema: Arc<Schema>) -> Self {
-        TableWatchBuilder {
-            zone,
-            table: table.to_owned(),
-            name: name.to_owned(),
-            schema,
-            wanted: Vec::new(),
-            every: Duration::ZERO,
-            synced: false,
-            wait: Wait::default(),
-            failed: None,
-        }
-    }
-
-    /// Watches the item of this index.
-    pub fn index(self, index: u32) -> Self {
-        self.range(index..index.saturating_add(1))
-    }
-
-    /// Watches the items of these indices.
-    pub fn range(mut self, indices: Range<u32>) -> Self {
-        let items = self.schema.items();
-        if indices.is_empty() || indices.end > items {
-            let text = format!(
-                "watch of table `{}`: expected indices from 0 to {}, found {indices:?}; ask for items it has",
-                self.table,
-                items - 1
-            );
-            self.failed.get_or_insert(Error::Invalid(text));
-        }
-        self.wanted.push(indices);
-        self
-    }
-
-    /// Watches the items of this name.
-    pub fn item(mut self, name: &str) -> Self {
-        let finder = Finder { schema: &self.schema, name: &self.table, tag: 0, table: 0 };
-        match finder.named(name, 0) {
-            Ok((spot, group)) => {
-                let range = spot.index..spot.index + group.run.count;
-                self.wanted.push(range);
-            }
-            Err(error) => drop(self.failed.get_or_insert(error)),
-        }
-        self
-    }
-
-    /// At most one notification in so long. Changes between are told together when the time has come: the last one is never lost.
-    pub fn every(mut self, time: Duration) -> Self {
-        self.every = time;
-        self
-    }
-
-    /// Told at edges, of what the era has changed. Without this: at commits.
-    pub fn synced(mut self) -> Self {
-        self.synced = true;
-        self
-    }
-
-    /// How to wait; as for a reader.
-    pub fn wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    /// Begins. What is changed after this returns is told.
-    ///
-    /// # Errors
-    /// An item that the table does not have; as for opening a reader.
-    pub fn open(self) -> Result<TableWatch> {
-        TableWatch::open(self)
-    }
-}
 
 /// Items that have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -439,8 +345,12 @@ impl TableWatch {
             let changed = loop {
                 // Each item by a view of its own: a writer at full speed passes any longer look.
                 let view = if synced { self.table.current()? } else { self.table.latest()? };
-                let Some(seen) = self.seen else { break true };
-                match view.spot_changed_since(spot, seen) {
+                let changed = match self.seen {
+                    Some(seen) => view.spot_changed_since(spot, seen),
+                    // There was no table then.
+                    None => view.spot_is_set(spot),
+                };
+                match changed {
                     Err(Error::Overtaken | Error::Gone { .. }) if tries < 64 => tries += 1,
                     other => break other?,
                 }
@@ -484,108 +394,6 @@ impl TableWatch {
             _ => None,
         };
         timed.set(self.reader.pollable()?, wait)
-    }
-
-    // ---- callback ----
-
-    /// Calls `told` whenever something has changed, on a thread of its own, until the handle is dropped.
-    ///
-    /// # Errors
-    /// No thread can be started.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> syncline::Result<()> {
-    /// use std::sync::mpsc::channel;
-    /// # use std::time::Duration;
-    /// let bus = syncline::Bus::embedded()?;
-    /// let zone = bus.zone("plant");
-    /// let mut writer = zone.writer("controller")?;
-    /// let table = writer.table("state").item::<f64>("level").open()?;
-    /// let level = writer.item::<f64>(table, "level")?;
-    ///
-    /// let (sender, receiver) = channel();
-    /// let watch = zone.table("state")?.watch("alarm").item("level").open()?;
-    /// let on_change = watch.on_change(move |table, _changes| {
-    ///     let level = table.item::<f64>("level")?;
-    ///     let _ = sender.send(table.get(level)?);
-    ///     Ok(())
-    /// })?;
-    /// writer.set(level, &0.5)?;
-    /// assert_eq!(receiver.recv_timeout(Duration::from_secs(5)), Ok(0.5));
-    /// on_change.stop()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn on_change(
-        mut self,
-        mut told: impl FnMut(&mut TableReader, Changes) -> Result<()> + Send + 'static,
-    ) -> Result<OnChange> {
-        let (epoch, ends) = (self.table.epoch(), Arc::new(AtomicBool::new(false)));
-        let is_over = ends.clone();
-        let run = move || {
-            while !is_over.load(Ordering::Relaxed) {
-                match self.next(LOOK) {
-                    Ok(changes) => told(&mut self.table, changes)?,
-                    Err(Error::Timeout | Error::Overtaken | Error::Early | Error::RolledBack) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        };
-        let thread = std::thread::Builder::new()
-            .name("syncline-change".to_owned())
-            .spawn(run)
-            .map_err(Error::io("starting a thread for a table's changes"))?;
-        Ok(OnChange { epoch, ends, thread: Some(thread) })
-    }
-}
-
-/// Keeps a callback; from [`TableWatch::on_change`]. When this is dropped, it is called no more: a call that is under way is waited for, unless it is
-/// the callback that drops this.
-#[derive(Debug)]
-pub struct OnChange {
-    epoch: Epoch,
-    ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<()>>>,
-}
-
-impl OnChange {
-    /// Ends the calls; what ended them before, if something did.
-    ///
-    /// # Errors
-    /// What the callback said, or the watch; [`Error::Forked`].
-    pub fn stop(mut self) -> Result<()> {
-        self.end()
-    }
-
-    /// The thread of the callback, until it was stopped.
-    pub(crate) fn thread(&self) -> Option<ThreadId> {
-        self.thread.as_ref().map(|thread| thread.thread().id())
-    }
-
-    fn end(&mut self) -> Result<()> {
-        if !self.epoch.is_current() {
-            // A forked child has no such thread to wait for.
-            std::mem::forget(self.thread.take());
-            return Err(Error::Forked);
-        }
-        self.ends.store(true, Ordering::Relaxed);
-        if self.thread() == Some(std::thread::current().id()) {
-            // It ends when the callback returns.
-            self.thread = None;
-        }
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(ended)) => ended,
-            // It has panicked, and said so.
-            Some(Err(_)) | None => Ok(()),
-        }
-    }
-}
-
-impl Drop for OnChange {
-    fn drop(&mut self) {
-        let _ = self.end();
     }
 }
 
@@ -642,42 +450,6 @@ fn heed(
         seen.version = version;
     }
     Ok(if told { Heeded::Told } else { Heeded::Ignored })
-}
-
-/// A descriptor that is silent for a while.
-struct Timed {
-    epoll: Epoll,
-    timer: TimerFd,
-    /// Whether the timer runs, and the reader's descriptor is not looked at.
-    silent: bool,
-}
-
-impl Timed {
-    fn new(reader: BorrowedFd<'_>) -> Result<Timed> {
-        let failed = |errno: nix::errno::Errno| Error::io("making a descriptor for a table's changes")(errno.into());
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(failed)?;
-        epoll.add(reader, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(failed)?;
-        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, 1)).map_err(failed)?;
-        Ok(Timed { epoll, timer, silent: false })
-    }
-
-    fn set(&mut self, reader: BorrowedFd<'_>, wait: Option<Duration>) -> Result<()> {
-        let failed = |errno: nix::errno::Errno| Error::io("setting the time of a table's changes")(errno.into());
-        if self.silent != wait.is_some() {
-            let interest = if wait.is_some() { EpollFlags::empty() } else { EpollFlags::EPOLLIN };
-            self.epoll.modify(reader, &mut EpollEvent::new(interest, 0)).map_err(failed)?;
-            self.silent = wait.is_some();
-        }
-        match wait {
-            Some(wait) => {
-                let wait = TimeSpec::from_duration(wait.max(Duration::from_nanos(1)));
-                self.timer.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty()).map_err(failed)
-            }
-            None => self.timer.unset().map_err(failed),
-        }
-    }
 }
 
 impl std::fmt::Debug for TableWatch {

@@ -1,5 +1,11 @@
 //! Reading a table.
 
+mod bits;
+mod incarnation;
+mod view;
+
+pub use view::{Seen, View};
+
 use super::{Finder, Item, Spot, copy, next_tag, with_versions};
 use crate::broker::MAX_DECLARATION;
 use crate::client::link::{Link, take_fds, unexpected};
@@ -15,7 +21,9 @@ use crate::ring::sequencer::{self, Cut};
 use crate::ring::{item, order};
 use crate::sync::AtomicU64;
 use crate::wire::{Ask, Group, Schema, Tell};
+use bits::{checked, elements, read_bits};
 use bytemuck::CheckedBitPattern;
+use incarnation::Incarnation;
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -73,41 +81,6 @@ pub struct TableReader {
     /// The roster at the last take-in, or [`NEVER_LOOKED`].
     roster: u64,
     not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
-}
-
-/// What one writer of the table has left, or writes.
-struct Incarnation {
-    number: u64,
-    map: TableMap,
-    row: usize,
-    writer: Shared<zone::Row>,
-    inherited: u64,
-    writer_name: String,
-    writer_pid: u32,
-    /// The commit from which on it is to be read; 0: not known yet.
-    first: u64,
-    /// The last commit that counts, once it has one.
-    end: Option<u64>,
-}
-
-/// How far a reader had seen a table: from [`View::seen`], for [`View::changed_since`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub(super) incarnation: u64,
-    pub(super) version: u64,
-}
-
-#[cfg(feature = "capi")]
-impl Seen {
-    /// As two numbers, for C.
-    pub(crate) fn to_numbers(self) -> [u64; 2] {
-        [self.incarnation, self.version]
-    }
-
-    /// From these; any two make one, which then may be of no table: everything has changed since.
-    pub(crate) fn from_numbers([incarnation, version]: [u64; 2]) -> Seen {
-        Seen { incarnation, version }
-    }
 }
 
 impl TableReader {
@@ -613,280 +586,6 @@ impl TableReader {
     }
 }
 
-impl Incarnation {
-    /// Its row's version, and the last commit that counts here. `None`: its row has another writer by now, and what its last one was is not known here yet.
-    #[inline(always)]
-    fn version(&self) -> (u64, Option<u64>) {
-        let found = self.writer.version.load(order::COMMIT_SEE.get());
-        (found, self.bounded(found))
-    }
-
-    /// For [`item::read_live`]: what shows that nothing was committed since.
-    #[inline(always)]
-    fn still(&self, found: u64) -> (&AtomicU64, u64) {
-        (&self.writer.version, found)
-    }
-
-    /// The same, for a version of its row that was found before.
-    #[inline(always)]
-    fn bounded(&self, version: u64) -> Option<u64> {
-        match self.end {
-            Some(end) => Some(version.min(end)),
-            // After the version: whoever stored a later owner's has the row from the broker, which stored this first.
-            None => (self.writer.inherited.load(order::RELAXED.get()) == self.inherited).then_some(version),
-        }
-    }
-
-    fn is_begun_at(&self, version: u64) -> bool {
-        self.first != 0 && self.first <= version
-    }
-}
-
-/// A table at one moment: at a commit ([`TableReader::latest`]) or in a sealed era. What is read there belongs together.
-pub struct View<'r> {
-    reader: &'r TableReader,
-    incarnation: usize,
-    /// Its row's version when this began; not of an era.
-    found: u64,
-    bound: u64,
-    era: Option<u64>,
-}
-
-impl<'r> View<'r> {
-    /// The table as of the era before this one: of CURR, PREV.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a view that is no era's; else as [`TableReader::at`].
-    pub fn previous(&self) -> Result<View<'r>> {
-        match self.era {
-            Some(era) => {
-                let found = self.reader.find_known(era - 1)?.ok_or(Error::Overtaken)?;
-                Ok(self.reader.era_at(era - 1, found))
-            }
-            None => {
-                Err(Error::Invalid("previous: expected the view of an era, found the latest; use current".to_owned()))
-            }
-        }
-    }
-
-    /// The era that this is; `None`: as it was at the last commit.
-    pub fn era(&self) -> Option<u64> {
-        self.era
-    }
-
-    /// The value of an item.
-    ///
-    /// # Errors
-    /// At a commit: [`Error::Overtaken`] if the item was written twice since; [`TableReader::read`] tries again. In an era: [`Error::Gone`] once two
-    /// more have been sealed. Else as [`TableReader::get`].
-    #[inline]
-    pub fn get<T: Described + CheckedBitPattern>(&self, item: Item<T>) -> Result<T> {
-        let mut value = MaybeUninit::uninit();
-        self.read(item.spot(), |words| value = read_bits::<T>(words))?;
-        checked(value)
-    }
-
-    /// The value of an item, as bytes.
-    ///
-    /// # Errors
-    /// As [`View::get`].
-    pub fn get_bytes<P: Payload + ?Sized>(&self, item: Item<P>) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.get_to(item, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// The value of an item, into `buffer`, over what was there.
-    ///
-    /// # Errors
-    /// As [`View::get`].
-    pub fn get_to<P: Payload + ?Sized>(&self, item: Item<P>, buffer: &mut Vec<u8>) -> Result<()> {
-        let spot = item.spot();
-        self.read(spot, |words| copy(spot, words, buffer)).map(drop)
-    }
-
-    /// The value of an item of any number of `T`.
-    ///
-    /// # Errors
-    /// As [`View::get`].
-    pub fn get_slice<T: Described + CheckedBitPattern>(&self, item: Item<[T]>) -> Result<Vec<T>> {
-        elements(&self.get_bytes(item)?)
-    }
-
-    /// Reads an item; the commit that has set it.
-    #[inline(always)]
-    pub(crate) fn read(&self, spot: Spot, mut copy: impl FnMut(&[AtomicU64])) -> Result<u64> {
-        self.reader.check(spot)?;
-        let incarnation = &self.reader.incarnations[self.incarnation];
-        let Some(era) = self.era else {
-            let read = with_versions!(incarnation.map, V => {
-                // SAFETY: the item is of this handle (`check`), so its place comes from the table's declaration, as the maps do.
-                let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
-                item::read_live(item, incarnation.still(self.found), self.bound, &mut copy)
-            });
-            return read.ok_or(Error::Overtaken);
-        };
-        let zone = self.reader.zone.view();
-        for _ in 0..TRIES {
-            let read = with_versions!(incarnation.map, V => {
-                // SAFETY: as above.
-                let item = unsafe { incarnation.map.item_declared::<V>(spot.place) };
-                item::read_synced(item, zone, era, self.bound, &mut copy)
-            });
-            match read {
-                Ok(version) => return Ok(version),
-                Err(true) => std::hint::spin_loop(),
-                Err(false) => {
-                    let generation = zone.generation();
-                    return Err(Error::Gone { era, oldest: Some(generation - 1), generation });
-                }
-            }
-        }
-        Err(Error::Overtaken)
-    }
-
-    /// Whether an item was ever set: one that was not holds zeros.
-    ///
-    /// # Errors
-    /// As [`View::get`].
-    pub fn is_set<P: ?Sized>(&self, item: Item<P>) -> Result<bool> {
-        Ok(self.read(item.spot(), |_| {})? > 0)
-    }
-
-    /// How far this is, to be compared with later.
-    pub fn seen(&self) -> Seen {
-        Seen { incarnation: self.reader.incarnations[self.incarnation].number, version: self.bound }
-    }
-
-    /// Whether an item was set between the era before this one and this one, PREV and CURR.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a view that is no era's; [`Error::Gone`] once two more have been sealed.
-    pub fn changed<P: ?Sized>(&self, item: Item<P>) -> Result<bool> {
-        let Some(era) = self.era else {
-            return Err(Error::Invalid(
-                "changed: expected the view of an era, found the latest; use changed_since".to_owned(),
-            ));
-        };
-        let zone = self.reader.zone.view();
-        // In the era before, the table may have had another writer.
-        for other in self.reader.incarnations[..=self.incarnation].iter().rev() {
-            let before = match sequencer::cut(zone, era - 1, other.row) {
-                Cut::Version(cut) if era > 1 => other.bounded(cut),
-                Cut::Gone if era > 1 => return Err(Error::Gone { era, oldest: None, generation: zone.generation() }),
-                _ => Some(0),
-            };
-            let Some(before) = before else { return Err(Error::Overtaken) };
-            if other.is_begun_at(before) {
-                return self.changed_since(item, Seen { incarnation: other.number, version: before });
-            }
-        }
-        // There was no table: what its first writer has set is new.
-        Ok(self.read(item.spot(), |_| {})? > 0)
-    }
-
-    /// Whether an item was set since a view that was seen before. (After a change of writers that this reader can not follow so far back: true.)
-    ///
-    /// # Errors
-    /// As [`View::get`].
-    pub fn changed_since<P: ?Sized>(&self, item: Item<P>, seen: Seen) -> Result<bool> {
-        self.spot_changed_since(item.spot(), seen)
-    }
-
-    pub(crate) fn spot_changed_since(&self, spot: Spot, seen: Seen) -> Result<bool> {
-        let version = self.read(spot, |_| {})?;
-        let incarnation = &self.reader.incarnations[self.incarnation];
-        if incarnation.number == seen.incarnation {
-            return Ok(version > seen.version);
-        }
-        // Its writer took it over with its first commit, or never set it at all.
-        if version > incarnation.first {
-            return Ok(true);
-        }
-        if version == 0 {
-            return Ok(false);
-        }
-        // Those before it have only left it behind, or set it.
-        for before in self.reader.incarnations[..self.incarnation].iter().rev() {
-            let Some(end) = before.end else { break };
-            let version = with_versions!(before.map, V => {
-                before.map.item::<V>(spot.place).and_then(|item| item::read_last(item, end, |_| {}))
-            });
-            let Some(version) = version else { break };
-            if before.number == seen.incarnation {
-                return Ok(version > seen.version);
-            }
-            if version > before.first {
-                return Ok(true);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The indices of all items that were set since a view that was seen before. Looks at every item.
-    ///
-    /// # Errors
-    /// As [`View::get`].
-    pub fn changes_since(&self, seen: Seen) -> Result<Vec<u32>> {
-        let finder = self.reader.finder();
-        let mut changed = Vec::new();
-        for index in 0..self.reader.len() {
-            if self.spot_changed_since(finder.at(index)?.0, seen)? {
-                changed.push(index);
-            }
-        }
-        Ok(changed)
-    }
-}
-
-/// The bits of a `T` in a value, which has as many bytes at least.
-#[inline(always)]
-fn read_bits<T: CheckedBitPattern>(words: &[AtomicU64]) -> MaybeUninit<T::Bits> {
-    if size_of::<T::Bits>() > size_of_val(words) {
-        // Not for an item of a `T`.
-        return MaybeUninit::zeroed();
-    }
-    let mut bits = MaybeUninit::<T::Bits>::uninit();
-    // Written whole before it is read: `copy_words` would make a reference to what is not there yet. So many words as can be known when this is
-    // compiled: then they stay in registers, if there are few.
-    let (at, whole, rest) = (bits.as_mut_ptr().cast::<u8>(), size_of::<T::Bits>() / 8, size_of::<T::Bits>() % 8);
-    for n in 0..whole {
-        // SAFETY: there are `size_of::<T::Bits>()` bytes of words, as was checked, and so as many as `8 * whole`.
-        let word = unsafe { words.get_unchecked(n) };
-        let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
-        // SAFETY: `8 * whole` bytes are inside `bits`, and `n < whole`.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * n), 8) };
-    }
-    if let (true, Some(word)) = (rest > 0, words.get(whole)) {
-        let bytes = word.load(crate::sync::Ordering::Relaxed).to_le_bytes();
-        // SAFETY: the last `rest` bytes of `bits` begin at `8 * whole`.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.add(8 * whole), rest) };
-    }
-    bits
-}
-
-/// The value whose bits were read: all of its bytes have been written, since the item's declared size is `T`'s.
-#[inline(always)]
-fn checked<T: Described + CheckedBitPattern>(bits: MaybeUninit<T::Bits>) -> Result<T> {
-    // SAFETY: `read_bits` has written every byte: an item of type `T` has a value of `size_of::<T>()` bytes at least (its declaration was
-    // compared with `T`'s when the item was made, and the place follows from it), and any bytes are a `T::Bits`.
-    let bits = unsafe { bits.assume_init() };
-    if !T::is_valid_bit_pattern(&bits) {
-        return Err(Error::BadValue { expected: T::NAME, size: size_of::<T>(), len: size_of::<T>() });
-    }
-    // SAFETY: `CheckedBitPattern` promises that bits that are valid are a `T`, which is as large as its bits.
-    Ok(unsafe { std::mem::transmute_copy::<T::Bits, T>(&bits) })
-}
-
-fn elements<T: Described + CheckedBitPattern>(bytes: &[u8]) -> Result<Vec<T>> {
-    let bad = || Error::BadValue { expected: T::NAME, size: size_of::<T>(), len: bytes.len() };
-    if size_of::<T>() == 0 || !bytes.len().is_multiple_of(size_of::<T>()) {
-        return Err(bad());
-    }
-    let elements = bytes.chunks_exact(size_of::<T>()).map(bytemuck::checked::try_pod_read_unaligned);
-    elements.collect::<Result<_, _>>().map_err(|_| bad())
-}
-
 #[cold]
 pub(crate) fn foreign() -> Error {
     Error::Invalid("the item belongs to another table or handle, or to a table that was given up: use one that this handle has looked up".to_owned())
@@ -911,11 +610,5 @@ impl Drop for TableReader {
 impl std::fmt::Debug for TableReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TableReader").field("name", &self.name).field("items", &self.len()).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for View<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("View").field("table", &self.reader.name).field("era", &self.era).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,10 @@
 //! Every commit that sets items also publishes which, in the table's channel of changes. Its frames are joint, as those of a batch over several
 //! lanes: so whoever is told of a change finds it in the table.
 
+mod builder;
+
+pub use builder::TableBuilder;
+
 use super::commit::count;
 use super::{Writer, batch_open};
 use crate::client::link::{take_fds, unexpected};
@@ -18,7 +22,7 @@ use crate::os::mapping::{Access, TableMap};
 use crate::ring::sequencer;
 use crate::ring::{bell, halt, item, order};
 use crate::sync::AtomicU64;
-use crate::wire::{Ask, Schema, TableItem, Tell, TypeDesc};
+use crate::wire::{Ask, Schema, TableItem, Tell};
 use bytemuck::{CheckedBitPattern, NoUninit};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -69,69 +73,10 @@ pub(super) struct TableOut {
     changed: Vec<u32>,
 }
 
-/// Describes a table to write; from [`Writer::table`].
-#[derive(Debug)]
-#[must_use = "nothing happens before `open`"]
-pub struct TableBuilder<'w> {
-    writer: &'w mut Writer,
-    name: &'w str,
-    items: Vec<TableItem>,
-    wait: Duration,
-}
-
-impl<'w> TableBuilder<'w> {
-    /// An item of type `T`.
-    pub fn item<T: Described>(self, name: &str) -> Self {
-        self.items::<T>(name, 1)
-    }
-
-    /// `count` items of type `T`, under one name, which may be empty: they have indices in any case.
-    pub fn items<T: Described>(self, name: &str, count: u32) -> Self {
-        self.described(name, count, 0, <T as Payload>::type_desc())
-    }
-
-    /// An item of up to `max_len` bytes.
-    pub fn bytes(self, name: &str, max_len: u32) -> Self {
-        self.described(name, 1, max_len, TypeDesc::bytes())
-    }
-
-    /// `count` items of any number of `T` each, up to `most` of them.
-    pub fn slices<T: Described>(self, name: &str, count: u32, most: u32) -> Self
-    where
-        [T]: Payload,
-    {
-        let max_len = most.saturating_mul(size_of::<T>() as u32);
-        self.described(name, count, max_len, <[T] as Payload>::type_desc())
-    }
-
-    /// `count` items of a type that is known at run time only; `max_len`: of the longest value, in bytes, if the type leaves that open, else 0.
-    pub fn described(mut self, name: &str, count: u32, max_len: u32, ty: TypeDesc) -> Self {
-        self.items.push(TableItem { name: name.to_owned(), count, max_len, ty: Some(ty) });
-        self
-    }
-
-    /// How long to wait while others own the table; not at all by default. Whoever waits gets it in turn.
-    pub fn wait(mut self, timeout: Duration) -> Self {
-        self.wait = timeout;
-        self
-    }
-
-    /// Becomes the owner of the table, which is made if it is not there, and goes on from its last committed values. Without any items declared:
-    /// with those that it has. In a synced view it is this owner's from the next edge on.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`]: others own it. The table is declared otherwise; a declaration that can not be; a zone whose eras can be rolled back;
-    /// a batch is open; quotas; no broker.
-    pub fn open(self) -> Result<Table> {
-        let TableBuilder { writer, name, items, wait } = self;
-        writer.open_table(name, items, wait)
-    }
-}
-
 impl Writer {
     /// Describes a table to write: its items are declared, and then it is opened.
     pub fn table<'w>(&'w mut self, name: &'w str) -> TableBuilder<'w> {
-        TableBuilder { writer: self, name, items: Vec::new(), wait: Duration::ZERO }
+        TableBuilder::new(self, name)
     }
 
     fn open_table(&mut self, name: &str, items: Vec<TableItem>, wait: Duration) -> Result<Table> {

@@ -270,7 +270,7 @@ fn what_a_permit_names_is_kept() {
         owner.update(&[0]);
         let shared = table.clone();
         let round = lockstep::permit(segments.zone(), &segments.rows[0], owner.version);
-        let writing = thread::spawn(move || (0..2).for_each(|_| owner.update(&[0])));
+        let writing = thread::spawn(move || (0..3).for_each(|_| owner.update(&[0])));
         let sealing = thread::spawn(move || {
             assert!(lockstep::pass(shared.segments.zone(), round, &EXACT, no_clock, &mut Races::default()));
         });

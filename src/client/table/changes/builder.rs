@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Describes a watch; from [`TableReader::watch`]. Without any items: all of them.
+/// Describes a watch; from [`TableReader::watch`](crate::TableReader::watch). Without any items: all of them.
 #[derive(Debug)]
 #[must_use = "nothing happens before `open`"]
 pub struct TableWatchBuilder {

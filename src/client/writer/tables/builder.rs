@@ -62,7 +62,7 @@ impl<'w> TableBuilder<'w> {
     /// with those that it has. In a synced view it is this owner's from the next edge on.
     ///
     /// # Errors
-    /// [`Error::Timeout`]: others own it. The table is declared otherwise; a declaration that can not be; a zone whose eras can be rolled back;
+    /// [`Error::Timeout`](crate::Error::Timeout): others own it. The table is declared otherwise; a declaration that can not be; a zone whose eras can be rolled back;
     /// a batch is open; quotas; no broker.
     pub fn open(self) -> Result<Table> {
         let TableBuilder { writer, name, items, wait } = self;

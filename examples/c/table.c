@@ -92,6 +92,7 @@ static void show(syncline_bus *bus) {
             sum += now[tank];
         }
         printf("now %s: %g\n", mode, sum);
+        fflush(stdout);
     }
     syncline_table_watch_close(watch);
     syncline_table_reader_close(reader);

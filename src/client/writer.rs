@@ -15,6 +15,7 @@ use super::link::{Link, take_fds, unexpected};
 use super::loan::Loan;
 use super::payload::{Payload, bytes_of};
 use super::reactions::Reactions;
+use super::table::next_tag;
 use super::waiting::{self, Wait};
 use super::zone::Zone;
 use crate::error::{Error, Result};
@@ -33,7 +34,7 @@ use bytemuck::NoUninit;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A writer goes no further: looked at whenever a lane enters a page, between which there are fewer commits than the rest.
@@ -65,9 +66,6 @@ impl<P: ?Sized> Lane<P> {
         self.key
     }
 }
-
-/// The tag of the next writer of this process.
-static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
 
 /// Which lane of which writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +273,7 @@ impl Writer {
         let rolled = own.rolled.load(order::RELAXED.get());
         reactions.add_writer(rolled);
         let zone_early = header.control.0.early.load(Ordering::Relaxed);
-        let tag = NEXT_TAG.fetch_add(1, Ordering::Relaxed);
+        let tag = next_tag();
         Ok(Writer {
             epoch: link.epoch(),
             link,

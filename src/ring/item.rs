@@ -292,7 +292,7 @@ impl Keeper {
         else {
             return false;
         };
-        (self.generation, self.cuts) = (generation, [current, previous]);
+        self.cuts = [current, previous];
         // Whoever decides the next cut knows of this one, and so of the version that it names. (In lockstep there are permits to look at.)
         self.least = current;
         self.generation = if zone.geometry.pace.is_lockstep() { u64::MAX } else { generation };

@@ -81,7 +81,7 @@ pub(crate) struct Spot {
     pub(crate) variable: bool,
 }
 
-/// The tag of the next handle of this process.
+/// The tag of the next handle of this process: a writer, one of its tables, a table's reader.
 static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
 
 pub(crate) fn next_tag() -> u32 {
